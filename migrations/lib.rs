@@ -1,0 +1,17 @@
+//! The database schema, in steps that are never changed once released.
+
+pub use sea_orm_migration::MigratorTrait;
+use sea_orm_migration::{MigrationTrait, async_trait::async_trait};
+
+mod m20261123_000001_create_tables;
+
+/// All steps, oldest first. Nothing guards two processes that migrate at once: hold the database's lock.
+#[derive(Debug)]
+pub struct Migrator;
+
+#[async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m20261123_000001_create_tables::Migration)]
+    }
+}

@@ -1,0 +1,27 @@
+//! Named points between two durable facts, where a test ends the process as a crash would.
+//!
+//! `BACKHAUL_FAULT=name` or `name:n` aborts at the n-th time (from 1) the point is reached. Without the feature
+//! `fault-points`, which no shipped build has, the function is empty.
+
+/// Passes the point `name`; with the feature `fault-points`, perhaps for the last time.
+#[cfg(not(feature = "fault-points"))]
+pub const fn point(_name: &str) {}
+
+/// Passes the point `name`; with the feature `fault-points`, perhaps for the last time.
+#[cfg(feature = "fault-points")]
+pub fn point(name: &str) {
+    use std::sync::LazyLock;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    static CHOSEN: LazyLock<Option<(String, AtomicU32)>> = LazyLock::new(|| {
+        let chosen = std::env::var("BACKHAUL_FAULT").ok()?;
+        let (name, nth) = chosen.split_once(':').unwrap_or((&chosen, "1"));
+        Some((name.to_owned(), AtomicU32::new(nth.parse().ok()?)))
+    });
+    if let Some((chosen, left)) = &*CHOSEN
+        && chosen == name
+        && left.fetch_sub(1, Ordering::Relaxed) == 1
+    {
+        std::process::abort();
+    }
+}

@@ -1,0 +1,13 @@
+//! Backhaul moves database backups between regions and makes them restorable there.
+
+pub mod error;
+pub mod event;
+pub mod exit;
+pub mod failure;
+pub mod fault;
+pub mod graph;
+pub mod id;
+pub mod number;
+pub mod schedule;
+pub mod state;
+pub mod summary;

@@ -1,0 +1,300 @@
+//! Which steps may start now: a pure function from what the rows say to the next claims. Pure.
+//!
+//! The engine tells it what happened and asks what is next; a simulator can do the same. It holds no clock: times
+//! come in as milliseconds of whatever clock the caller has.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+
+use crate::state::{State, Step};
+
+/// What a row says, as far as readiness goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fact {
+    /// Where the migration stands.
+    pub state: State,
+    /// Position of its parent's row; none where nothing has to be registered before it.
+    pub parent: Option<u32>,
+    /// Number of the source region.
+    pub source: u16,
+    /// Number of the target region.
+    pub target: u16,
+    /// Whether a `FAILED` row is tried in this run, or a row is left alone (`--only`, `--limit`).
+    pub due: bool,
+}
+
+/// Copies at a time.
+#[derive(Debug, Clone, Default)]
+pub struct Slots {
+    /// In all; 0 starts nothing.
+    pub total: u16,
+    /// By region number, as source and target together; a region that is not here has no ceiling of its own.
+    pub regions: BTreeMap<u16, u16>,
+}
+
+/// How one step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It did what it should.
+    Done,
+    /// It is tried again, not before this time. State and claim stay.
+    RetryAt(u64),
+    /// It gave up; the row is `FAILED`.
+    Failed,
+    /// It was interrupted; the next run goes on.
+    Stopped,
+}
+
+/// A step that may start now; the schedule counts it as running from here on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ready {
+    /// Position of the row.
+    pub position: u32,
+    /// Which of its steps.
+    pub step: Step,
+}
+
+/// First-come order among ready steps: those tried less often first, then plan order. So a step that failed goes
+/// to the end of the queue.
+type Turn = (u16, u32);
+
+/// What is ready, running and waiting, kept up to date as steps end.
+#[derive(Debug)]
+pub struct Schedule {
+    facts: Vec<Fact>,
+    children: Vec<Vec<u32>>,
+    slots: Slots,
+    tries: Vec<u16>,
+    copies: BTreeMap<(u16, u16), BTreeSet<Turn>>,
+    registers: BTreeMap<u16, BTreeSet<Turn>>,
+    waiting: BinaryHeap<Reverse<(u64, u32, Step)>>,
+    running: BTreeSet<Ready>,
+    copying_total: u16,
+    copying: BTreeMap<u16, u16>,
+    draining: bool,
+}
+
+impl Schedule {
+    /// Takes the rows of a plan, in plan order.
+    #[must_use]
+    pub fn new(facts: Vec<Fact>, slots: Slots) -> Self {
+        let mut children = vec![Vec::new(); facts.len()];
+        for (position, fact) in (0..).zip(&facts) {
+            if let Some(parent) = fact.parent {
+                children[parent as usize].push(position);
+            }
+        }
+        let tries = vec![0; facts.len()];
+        let mut schedule = Self {
+            facts,
+            children,
+            slots,
+            tries,
+            copies: BTreeMap::new(),
+            registers: BTreeMap::new(),
+            waiting: BinaryHeap::new(),
+            running: BTreeSet::new(),
+            copying_total: 0,
+            copying: BTreeMap::new(),
+            draining: false,
+        };
+        for position in 0..schedule.children.len() {
+            schedule.enqueue(position);
+        }
+        schedule
+    }
+
+    /// The step of a row that could run now if there is a slot, and whether it may.
+    ///
+    /// This is *readiness*: `copy` when the row is `NEW`, `FAILED` and due, or `BUILDING`; `register` when it is
+    /// `SAVING` and its parent `COMPLETED` or absent. A `BUILDING` row is claimable because a live claim of another
+    /// run cannot exist: the database has one writing command at a time.
+    fn readiness(&self, position: usize) -> Option<Step> {
+        let fact = self.facts[position];
+        if !fact.due {
+            return None;
+        }
+        match fact.state {
+            State::New | State::Building | State::Failed => Some(Step::Copy),
+            State::Saving => {
+                let parent_is_there =
+                    fact.parent.is_none_or(|parent| self.facts[parent as usize].state == State::Completed);
+                parent_is_there.then_some(Step::Register)
+            }
+            State::Completed => None,
+        }
+    }
+
+    fn enqueue(&mut self, position: usize) {
+        let fact = self.facts[position];
+        let turn = (self.tries[position], u32::try_from(position).expect("fewer than 2^32 rows"));
+        match self.readiness(position) {
+            Some(Step::Copy) => self.copies.entry((fact.source, fact.target)).or_default().insert(turn),
+            Some(Step::Register) => self.registers.entry(fact.target).or_default().insert(turn),
+            None => return,
+        };
+    }
+
+    /// Takes the copies that may start now, as many as there are slots, first come first served among those whose
+    /// regions have a slot: a region at its ceiling holds up nobody else.
+    pub fn start_copies(&mut self, now_ms: u64) -> Vec<Ready> {
+        self.wake(now_ms);
+        let mut ready = Vec::new();
+        while !self.draining && self.copying_total < self.slots.total {
+            let free = |region: &u16| {
+                self.slots.regions.get(region).is_none_or(|max| self.copying.get(region).unwrap_or(&0) < max)
+            };
+            let first = self
+                .copies
+                .iter()
+                .filter(|((source, target), _)| free(source) && free(target))
+                .filter_map(|(pair, queue)| queue.first().map(|turn| (*turn, *pair)))
+                .min();
+            let Some((turn, pair)) = first else { break };
+            self.copies.get_mut(&pair).expect("just seen").remove(&turn);
+            let step = Ready { position: turn.1, step: Step::Copy };
+            self.count(pair, true);
+            self.running.insert(step);
+            ready.push(step);
+        }
+        ready
+    }
+
+    /// Takes the registrations that may start now in one target region, at most `max`.
+    pub fn start_registers(&mut self, now_ms: u64, target: u16, max: usize) -> Vec<Ready> {
+        self.wake(now_ms);
+        let mut ready = Vec::new();
+        while let Some(queue) = self.registers.get_mut(&target)
+            && ready.len() < max
+            && let Some((_, position)) = queue.pop_first()
+        {
+            let step = Ready { position, step: Step::Register };
+            self.running.insert(step);
+            ready.push(step);
+        }
+        ready
+    }
+
+    /// Target regions that have something to register now, with how much; and whether waiting a moment could
+    /// gather more: a copy to that region is running and no child waits for what is there.
+    pub fn registrable(&mut self, now_ms: u64) -> Vec<(u16, usize, bool)> {
+        self.wake(now_ms);
+        let mut copying_to = BTreeSet::new();
+        for step in self.running.iter().filter(|step| step.step == Step::Copy) {
+            copying_to.insert(self.facts[step.position as usize].target);
+        }
+        let child_waits = |position: u32| {
+            self.children[position as usize].iter().any(|child| self.facts[*child as usize].state == State::Saving)
+        };
+        self.registers
+            .iter()
+            .filter(|(_, queue)| !queue.is_empty())
+            .map(|(target, queue)| {
+                let may_wait = copying_to.contains(target) && !queue.iter().any(|turn| child_waits(turn.1));
+                (*target, queue.len(), may_wait)
+            })
+            .collect()
+    }
+
+    /// Takes what became of a step that was started.
+    ///
+    /// # Panics
+    /// If the step was not running: an outcome is told once.
+    pub fn ended(&mut self, step: Ready, outcome: Outcome) {
+        assert!(self.running.remove(&step), "an outcome of a step that is not running");
+        let position = step.position as usize;
+        let fact = self.facts[position];
+        if step.step == Step::Copy {
+            self.count((fact.source, fact.target), false);
+        }
+        let state = match (outcome, step.step) {
+            (Outcome::Done, Step::Copy) | (Outcome::Stopped, Step::Register) => State::Saving,
+            (Outcome::Done, Step::Register) => State::Completed,
+            (Outcome::Failed, _) => State::Failed,
+            (Outcome::RetryAt(at), _) => {
+                self.tries[position] = self.tries[position].saturating_add(1);
+                self.waiting.push(Reverse((at, step.position, step.step)));
+                return;
+            }
+            (Outcome::Stopped, Step::Copy) => State::New,
+        };
+        self.facts[position].state = state;
+        match state {
+            State::Saving if outcome == Outcome::Done => self.enqueue(position),
+            State::Completed => {
+                for child in self.children[position].clone() {
+                    if self.facts[child as usize].state == State::Saving {
+                        self.enqueue(child as usize);
+                    }
+                }
+            }
+            // What failed or was stopped is not tried again in this run.
+            _ => self.facts[position].due = false,
+        }
+    }
+
+    /// Starts no more copies and no more second attempts; what is copied is still registered once. Gives the steps
+    /// that were waiting for their next attempt: they will not get it in this run.
+    pub fn drain(&mut self) -> Vec<Ready> {
+        self.draining = true;
+        self.waiting.drain().map(|Reverse((_, position, step))| Ready { position, step }).collect()
+    }
+
+    /// Whether nothing runs, nothing can start and nothing waits for its next attempt.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.running.is_empty()
+            && self.waiting.is_empty()
+            && (self.draining || self.copies.values().all(BTreeSet::is_empty))
+            && self.registers.values().all(BTreeSet::is_empty)
+    }
+
+    /// When the next waiting step is due, if any waits.
+    #[must_use]
+    pub fn next_due_ms(&self) -> Option<u64> {
+        self.waiting.peek().map(|Reverse((at, _, _))| *at)
+    }
+
+    /// Steps under way.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Changes the ceilings; what runs above a new one is not stopped.
+    pub fn set_slots(&mut self, slots: Slots) {
+        self.slots = slots;
+    }
+
+    /// The state of a row as the schedule knows it.
+    #[must_use]
+    pub fn state(&self, position: u32) -> State {
+        self.facts[position as usize].state
+    }
+
+    fn wake(&mut self, now_ms: u64) {
+        while let Some(Reverse((at, position, step))) = self.waiting.peek().copied()
+            && at <= now_ms
+        {
+            self.waiting.pop();
+            let fact = self.facts[position as usize];
+            let turn = (self.tries[position as usize], position);
+            match step {
+                Step::Copy => self.copies.entry((fact.source, fact.target)).or_default().insert(turn),
+                Step::Register => self.registers.entry(fact.target).or_default().insert(turn),
+            };
+        }
+    }
+
+    fn count(&mut self, (source, target): (u16, u16), start: bool) {
+        let change = |count: &mut u16| *count = if start { *count + 1 } else { *count - 1 };
+        change(&mut self.copying_total);
+        change(self.copying.entry(source).or_default());
+        if target != source {
+            change(self.copying.entry(target).or_default());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
