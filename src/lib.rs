@@ -10,4 +10,5 @@ pub mod id;
 pub mod number;
 pub mod schedule;
 pub mod state;
+pub mod store;
 pub mod summary;

@@ -1,0 +1,204 @@
+//! The store `file`: a folder of this machine.
+//!
+//! `object_store`'s local store reads 8 KiB a hop, cannot go on with an upload after a crash, and its temporary names
+//! survive a kill without an owner; so this one is our own. An object is a regular file, its key the path below the
+//! folder. Nothing outside the folder is ever touched, see `root.rs`.
+
+mod error;
+mod list;
+mod publish;
+mod read;
+mod root;
+mod stretch;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use self::read::Wanted;
+use self::root::Root;
+use self::stretch::Stretch;
+use super::{Listed, ObjectFacts, Pin, Source, StoreError, StoreErrorKind, Target, Throttle, Upload};
+use crate::id::Key;
+
+/// A folder of this machine. Clones share the open folder and the throttle.
+///
+/// Where the folder does not exist, the store can be asked ([`FileStore::absent`]): it has no objects.
+#[derive(Clone)]
+pub struct FileStore {
+    root: Arc<Root>,
+    identity: Arc<str>,
+    throttle: Throttle,
+}
+
+impl FileStore {
+    /// Opens a folder that exists. `identity` replaces `file:<canonical path>`.
+    ///
+    /// # Errors
+    /// [`StoreError`]: `Missing` when there is no such folder; `Refused` when it is no folder, may not be entered,
+    /// or has a path that is not UTF-8; else `Io`.
+    pub fn open(path: &Path, identity: Option<&str>, throttle: Throttle) -> Result<Self, StoreError> {
+        Ok(Self::of(Root::open(path)?, identity, throttle))
+    }
+
+    /// As [`FileStore::open`], but makes the folder and those above it (0700) where they are missing.
+    ///
+    /// # Errors
+    /// As [`FileStore::open`], and `NoSpace`.
+    pub fn create(path: &Path, identity: Option<&str>, throttle: Throttle) -> Result<Self, StoreError> {
+        Ok(Self::of(Root::create(path)?, identity, throttle))
+    }
+
+    /// As [`FileStore::open`], but a folder that is missing is none of the errors and is not made: `head` finds
+    /// nothing, `list` is empty, `free_bytes` speaks of the nearest folder above, and writing is refused. The
+    /// identity is the one that the folder will have once it is made.
+    ///
+    /// # Errors
+    /// As [`FileStore::open`], except `Missing`.
+    pub fn absent(path: &Path, identity: Option<&str>, throttle: Throttle) -> Result<Self, StoreError> {
+        Ok(Self::of(Root::open_or_absent(path)?, identity, throttle))
+    }
+
+    fn of(root: Root, identity: Option<&str>, throttle: Throttle) -> Self {
+        let identity = identity.map_or_else(|| format!("file:{root}").into(), Arc::from);
+        Self { root: Arc::new(root), identity, throttle }
+    }
+
+    /// As [`Store::identity`](super::Store::identity).
+    #[must_use]
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// As [`Store::free_bytes`](super::Store::free_bytes); what a process without privileges may still write.
+    ///
+    /// # Errors
+    /// [`StoreError`] of kind `Refused` or `Io`.
+    pub async fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
+        self.blocking(Root::free_bytes).await.map(Some)
+    }
+
+    /// Runs what may block on the disk where it holds up no other task.
+    async fn blocking<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Root) -> Result<T, StoreError> + Send + 'static,
+    {
+        let root = Arc::clone(&self.root);
+        match tokio::task::spawn_blocking(move || work(&root)).await {
+            Ok(result) => result,
+            Err(ended) => match ended.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(StoreError::new(StoreErrorKind::Io, "the process is ending")),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for FileStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FileStore({})", self.root)
+    }
+}
+
+impl Source for FileStore {
+    /// Also proves that the file may be read.
+    async fn head(&self, key: &Key) -> Result<ObjectFacts, StoreError> {
+        self.throttle.request().await;
+        let key = key.clone();
+        self.blocking(move |root| read::head(root, &key)).await
+    }
+
+    async fn read(&self, key: &Key, range: Range<u64>, pin: &Pin) -> Result<Bytes, StoreError> {
+        self.throttle.request().await;
+        let wanted = Wanted::new(&self.root, key, range, pin)?;
+        let stretch = wanted.stretch;
+        if !self.throttle.limits_reads() {
+            self.throttle.read(stretch.len as u64).await;
+            return self.blocking(move |root| wanted.read(root)).await;
+        }
+        let wanted = Arc::new(wanted);
+        let (opening, failing) = (Arc::clone(&wanted), Arc::clone(&wanted));
+        let file = self.blocking(move |root| opening.open(root)).await?;
+        let bytes = self.read_in_slices(file, stretch, move |root, error| failing.failed(root, error)).await?;
+        self.blocking(move |root| wanted.check_after(root)).await?;
+        Ok(bytes)
+    }
+
+    /// Hidden files too. Symlinks, special files, other file systems, names that are no [`Key`] (also those that are
+    /// not UTF-8), and Backhaul's own temporary files are left out; its own folder, unless `prefix` starts with
+    /// `.backhaul/`. A folder that may not be read is an error.
+    async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
+        self.throttle.request().await;
+        let prefix = prefix.to_owned();
+        self.blocking(move |root| list::list(root, &prefix)).await
+    }
+}
+
+impl Target for FileStore {
+    /// `size` is not reserved: what others write at the same time may fill the disk first.
+    ///
+    /// `upload_id` names the temporary file itself: everything that takes it answers `Lost` when another file has
+    /// come under the temporary's name. Without `resume`, a temporary that is there already is used all the same:
+    /// an earlier process made it and was killed before its first part was stored.
+    async fn begin(&self, key: &Key, token: &str, _size: u64, resume: bool) -> Result<Upload, StoreError> {
+        self.throttle.request().await;
+        let (key, token) = (key.clone(), token.to_owned());
+        self.blocking(move |root| write::begin(root, &key, &token, resume)).await
+    }
+
+    /// When the system could not make written bytes durable, nobody knows which ones are lost, and asking again
+    /// would answer "all is well" (the pages count as clean). So the temporary is removed and the answer is `Lost`, now
+    /// and to whoever would go on with it.
+    async fn part(&self, upload: &Upload, offset: u64, bytes: Bytes) -> Result<(), StoreError> {
+        self.throttle.request().await;
+        if self.throttle.limits_writes() || self.throttle.limits_reads() {
+            return self.part_in_slices(upload, offset, bytes).await;
+        }
+        self.throttle.write(bytes.len() as u64).await;
+        self.throttle.read(bytes.len() as u64).await;
+        let upload = upload.clone();
+        self.blocking(move |root| write::part(root, &upload, offset, &bytes)).await
+    }
+
+    async fn staged(&self, upload: &Upload, range: Range<u64>) -> Result<Bytes, StoreError> {
+        self.throttle.request().await;
+        let stretch = Stretch::of(range);
+        if self.throttle.limits_reads() {
+            let upload = Arc::new(upload.clone());
+            let (opening, failing) = (Arc::clone(&upload), upload);
+            let file = self.blocking(move |root| write::open_staged(root, &opening, stretch)).await?;
+            let failed = move |root: &Root, error| write::staged_failed(root, &failing, error);
+            return self.read_in_slices(file, stretch, failed).await;
+        }
+        self.throttle.read(stretch.len as u64).await;
+        let upload = upload.clone();
+        self.blocking(move |root| {
+            let file = write::open_staged(root, &upload, stretch)?;
+            stretch.read(&file).map_err(|error| write::staged_failed(root, &upload, error))
+        })
+        .await
+    }
+
+    /// `Exists` also when this upload was published before and its temporary is gone, if `upload` has no `upload_id`
+    /// to tell by. Compare the digests then.
+    async fn publish(&self, upload: &Upload, size: u64) -> Result<ObjectFacts, StoreError> {
+        self.throttle.request().await;
+        let upload = upload.clone();
+        self.blocking(move |root| publish::publish(root, &upload, size)).await
+    }
+
+    /// Folders that `begin` made stay: another upload may be about to use them.
+    async fn abandon(&self, upload: &Upload) -> Result<(), StoreError> {
+        self.throttle.request().await;
+        let upload = upload.clone();
+        self.blocking(move |root| write::abandon(root, &upload)).await
+    }
+}

@@ -1,0 +1,104 @@
+//! Bytes of an open file, at once or at the throttle's pace.
+
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rustix::buffer::spare_capacity;
+use rustix::io::{Errno, pread, retry_on_intr};
+
+use super::FileStore;
+use super::root::Root;
+use crate::store::StoreError;
+use crate::store::throttle::SLICE;
+
+#[expect(clippy::cast_possible_truncation, reason = "256 KiB fits everywhere")]
+const SLICE_LEN: usize = SLICE as usize;
+
+/// A stretch of a file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stretch {
+    pub(super) offset: u64,
+    pub(super) len: usize,
+}
+
+/// Why a stretch was not read whole.
+#[derive(Clone, Copy)]
+pub(super) enum Stopped {
+    /// The file ends inside it.
+    End,
+    /// What the system said.
+    Failed(Errno),
+}
+
+impl Stretch {
+    pub(super) fn of(range: Range<u64>) -> Self {
+        let len = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
+        Self { offset: range.start, len }
+    }
+
+    pub(super) const fn end(self) -> u64 {
+        self.offset + self.len as u64
+    }
+
+    /// All of it, into memory that nobody zeroed before. The system reads ahead for one long read as for many short
+    /// ones.
+    pub(super) fn read(self, file: &OwnedFd) -> Result<Bytes, Stopped> {
+        let mut bytes = Vec::with_capacity(self.len);
+        while bytes.len() < self.len {
+            let at = self.offset + bytes.len() as u64;
+            if retry_on_intr(|| pread(file, spare_capacity(&mut bytes), at)).map_err(Stopped::Failed)? == 0 {
+                return Err(Stopped::End);
+            }
+        }
+        bytes.truncate(self.len); // the memory may be a little larger than asked for
+        Ok(bytes.into())
+    }
+
+    /// Its next `len` bytes, behind those that `bytes` has.
+    fn append(self, file: &OwnedFd, bytes: &mut Vec<u8>, len: usize) -> Result<(), Stopped> {
+        let mut at = bytes.len();
+        bytes.resize(at + len, 0);
+        while at < bytes.len() {
+            match retry_on_intr(|| pread(file, &mut bytes[at..], self.offset + at as u64)) {
+                Ok(0) => return Err(Stopped::End),
+                Ok(got) => at += got,
+                Err(errno) => return Err(Stopped::Failed(errno)),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FileStore {
+    /// As [`Stretch::read`], waiting for the throttle before each slice.
+    pub(super) async fn read_in_slices<F>(
+        &self,
+        file: OwnedFd,
+        stretch: Stretch,
+        failed: F,
+    ) -> Result<Bytes, StoreError>
+    where
+        F: Fn(&Root, Stopped) -> StoreError + Send + Sync + 'static,
+    {
+        let (file, failed) = (Arc::new(file), Arc::new(failed));
+        let mut bytes = Vec::with_capacity(stretch.len);
+        while bytes.len() < stretch.len {
+            let len = (stretch.len - bytes.len()).min(SLICE_LEN);
+            self.throttle.read(len as u64).await;
+            let (file, failed) = (Arc::clone(&file), Arc::clone(&failed));
+            let append = move |root: &Root| {
+                stretch.append(&file, &mut bytes, len).map(|()| bytes).map_err(|error| failed(root, error))
+            };
+            bytes = self.blocking(append).await?;
+        }
+        Ok(bytes.into())
+    }
+}
+
+/// `bytes` in pieces for one turn at the throttle, each with its own offset.
+pub(super) fn slices(offset: u64, bytes: &Bytes) -> impl Iterator<Item = (u64, Bytes)> + Send + use<'_> {
+    let starts = (0..bytes.len()).step_by(SLICE_LEN);
+    starts.map(move |at| (offset + at as u64, bytes.slice(at..bytes.len().min(at + SLICE_LEN))))
+}
