@@ -8,6 +8,7 @@ pub mod fault;
 pub mod graph;
 pub mod id;
 pub mod number;
+pub mod plan;
 pub mod schedule;
 pub mod state;
 pub mod store;

@@ -1,0 +1,192 @@
+//! `regions:` and `database:`: what is named, where it lies, and which two are one place.
+
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Fields, Kind, Node, Problem, Reader, Value};
+use crate::plan::reference::Reference;
+use crate::plan::shape::{CATALOG, REGION, STORE, Shape};
+use crate::plan::{CatalogSpec, Region, RegionIndex, StoreSpec, suggest};
+
+/// Regions of one plan.
+const REGIONS_MAX: usize = 1_000;
+
+impl<'s> Reader<'s> {
+    /// Reads all regions, those with problems included, so that nothing else calls them unknown.
+    pub(super) fn regions(&mut self, fields: &Fields<'_, 's>, folder: &Path) {
+        let Some((node, _)) = fields.get("regions") else { return };
+        let Some(pairs) = self.pairs(node, "`regions`") else { return };
+        if pairs.is_empty() || pairs.len() > REGIONS_MAX {
+            let message = format!("a plan has 1 to {REGIONS_MAX} regions, and this one has {}", pairs.len());
+            self.problems.push(
+                Problem::error(node.place, message)
+                    .hint("add a region: `name: { store: { type: file, path: ./folder } }`"),
+            );
+            return;
+        }
+        let mut stores: Vec<Option<String>> = Vec::new();
+        for (key, value) in pairs {
+            let Some(name) = self.region_name(key) else { continue };
+            let store = self.region_parts(value, folder);
+            let index = RegionIndex(u16::try_from(self.regions.len()).expect("at most 1,000 regions"));
+            let same =
+                store.as_ref().and_then(|(_, place)| stores.iter().position(|other| other.as_ref() == Some(place)));
+            let same = same.map_or(index, |at| RegionIndex(u16::try_from(at).expect("at most 1,000 regions")));
+            let (store, identity) =
+                store.map_or_else(|| (nowhere(), None), |(store, identity)| (store, Some(identity)));
+            stores.push(identity);
+            self.same_store.push(same);
+            self.index.insert(name.clone(), index);
+            self.regions.push(Region { name, store, catalog: CatalogSpec::Store, place: key.place });
+        }
+    }
+
+    /// The name of a new region; none if it is bad or not new.
+    fn region_name(&mut self, key: &Node<'s>) -> Option<Arc<str>> {
+        let name: Arc<str> = Arc::from(self.name_value(key, "the name of a region")?);
+        let other = self.regions.iter().find(|region| region.name.eq_ignore_ascii_case(&name));
+        let Some(other) = other else { return Some(name) };
+        let problem = if other.name == name {
+            Problem::error(key.place, format!("region `{name}` is defined twice")).hint("remove one of the two")
+        } else {
+            Problem::error(
+                key.place,
+                format!("regions `{}` and `{name}` differ only in upper and lower case", other.name),
+            )
+            .hint("give one of them another name")
+        };
+        self.problems.push(problem.related(other.place, "the first one"));
+        // Under its other case it is known, so that what refers to it is no problem of its own.
+        let index = self.index.get(&other.name).copied();
+        if let Some(index) = index {
+            self.index.entry(name).or_insert(index);
+        }
+        None
+    }
+
+    /// The store of a region, and what it is: two regions with one identity are one place.
+    fn region_parts(&mut self, node: &Node<'s>, folder: &Path) -> Option<(StoreSpec, String)> {
+        let fields = self.fields(node, &REGION)?;
+        if let Some((catalog, _)) = fields.get("catalog") {
+            self.typed(catalog, "a catalog", &CATALOG);
+        }
+        let (store, _) = fields.get("store")?;
+        let fields = self.typed(store, "a store", &STORE)?;
+        let path = self.reference(&fields, "path").filter(|path| self.check_path(path));
+        let identity = self.text(&fields, "identity");
+        let path = path?;
+        let place = identity.clone().unwrap_or_else(|| lexical(folder, path.as_str()));
+        Some((StoreSpec::File { path, identity }, place))
+    }
+
+    /// A mapping whose `type` says what its other keys are: with a type that is not read here they are left alone.
+    fn typed<'n>(&mut self, node: &'n Node<'s>, what: &str, shape: &'static Shape) -> Option<Fields<'n, 's>> {
+        let Value::Mapping(pairs) = &node.value else { return self.fields(node, shape) };
+        let kind = pairs.iter().find(|(key, _)| key.scalar() == Some("type")).map(|(_, value)| value);
+        let Some((Kind::Choice(known, later), kind, text)) =
+            kind.and_then(|kind| Some((shape.find("type")?.1.kind, kind, kind.scalar()?)))
+        else {
+            return self.fields(node, shape);
+        };
+        if known.contains(&text) {
+            return self.fields(node, shape);
+        }
+        for (key, value) in pairs.iter() {
+            self.refuse_secret(key.scalar().unwrap_or_default(), value);
+        }
+        let noun = what.trim_start_matches("a ");
+        let list = known.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+        let problem = if later.contains(&text) {
+            Problem::error(kind.place, format!("{noun} type `{text}` is not in this version of Backhaul"))
+                .hint(format!("types of this version: {list}"))
+        } else {
+            let all = known.iter().chain(later).copied();
+            Problem::error(kind.place, format!("unknown {noun} type `{text}`")).hint(
+                suggest::nearest(text, all)
+                    .map_or_else(|| format!("types of this version: {list}"), |near| format!("did you mean `{near}`?")),
+            )
+        };
+        self.problems.push(problem);
+        None
+    }
+
+    fn check_path(&mut self, path: &Reference) -> bool {
+        let text = path.as_str();
+        let place = path.place().unwrap_or_default();
+        let problem = if text == "~" || text.starts_with("~/") {
+            Problem::error(place, "`~` is not expanded in `path`").hint("write `${HOME}` instead of `~`")
+        } else if text.contains("://") {
+            Problem::error(place, "`path` is a URL, and must be a folder")
+                .hint("write it as `/srv/backups` or `./backups`")
+        } else {
+            return true;
+        };
+        self.problems.push(problem);
+        false
+    }
+
+    /// The database as written.
+    pub(super) fn database(&mut self, fields: &Fields<'_, 's>) -> Option<Reference> {
+        let (node, _) = fields.get("database")?;
+        let database = self.reference(fields, "database")?;
+        let text = database.as_str();
+        if let Some(password) = password_in(text) {
+            let place = self.place_in(node, password);
+            self.problems.push(
+                Problem::error(place, "`database` holds a password in plain text")
+                    .secret(place)
+                    .hint("remove it here and change it where it is used; write `database: \"${NAME}\"` and set the variable to the URL"),
+            );
+            return None;
+        }
+        let scheme =
+            text.split_once("://").map(|(scheme, _)| scheme).or_else(|| text.split_once(':').map(|(scheme, _)| scheme));
+        let problem = match scheme {
+            _ if text.starts_with("${") => return Some(database),
+            Some("sqlite") => return Some(database),
+            Some(scheme @ ("postgres" | "postgresql" | "mysql" | "mariadb")) => {
+                format!("databases of type `{scheme}` are not in this version of Backhaul")
+            }
+            Some(scheme) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => {
+                format!("unknown database type `{scheme}`")
+            }
+            _ => "`database` is no URL".to_owned(),
+        };
+        self.problems.push(
+            Problem::error(node.place, problem).hint("write `sqlite://FILE`; a relative file starts at the plan"),
+        );
+        None
+    }
+}
+
+/// Stands for the store of a region that has a problem; no plan with one is ever given out.
+fn nowhere() -> StoreSpec {
+    StoreSpec::File { path: Reference::parse("").expect("no reference in it"), identity: None }
+}
+
+/// `path` from `folder`, with `.` and `..` taken out of the text; no file system is asked.
+fn lexical(folder: &Path, path: &str) -> String {
+    let path = if path.starts_with("${") { PathBuf::from(path) } else { folder.join(path) };
+    let mut out = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                out.pop();
+            }
+            other => out.push(other),
+        }
+    }
+    out.to_string_lossy().into_owned()
+}
+
+/// Where a URL has a literal password (`scheme://user:password@host`).
+fn password_in(text: &str) -> Option<std::ops::Range<usize>> {
+    let start = text.find("://")? + 3;
+    let end = text[start..].find(['/', '?', '#']).map_or(text.len(), |end| start + end);
+    let at = start + text[start..end].rfind('@')?;
+    let colon = start + text[start..at].find(':')?;
+    let password = &text[colon + 1..at];
+    let is_reference = Reference::parse(password).is_ok_and(|reference| reference.variables().next().is_some());
+    (!password.is_empty() && !is_reference).then_some(colon + 1..at)
+}

@@ -1,0 +1,328 @@
+//! The keys of a plan: the one table behind reading, unknown keys, the JSON Schema and the commented plan.
+
+/// Keys that a mapping can have.
+pub(super) const KEYS_MAX: usize = 12;
+
+/// What one mapping may hold.
+pub(super) struct Shape {
+    /// "a region", for messages.
+    pub(super) what: &'static str,
+    /// What it is for, in the schema.
+    pub(super) doc: &'static str,
+    pub(super) keys: &'static [Key],
+    /// Keys of later versions, so that they are not called unknown.
+    pub(super) later: &'static [&'static str],
+    /// Sets of keys of which exactly one must be there, for the schema.
+    pub(super) one_of: &'static [&'static [&'static str]],
+}
+
+/// One key of a mapping.
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    /// One or two sentences: meaning, unit.
+    pub(super) doc: &'static str,
+    pub(super) required: bool,
+    pub(super) default: Option<&'static str>,
+}
+
+/// What a key's value is.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    /// A whole number in a range.
+    Integer { min: u64, max: u64 },
+    /// A text of at most so many characters.
+    Text { max: usize },
+    /// Letters, digits, `-`, `_`, `.`.
+    Name,
+    /// A text that may hold `${NAME}`.
+    Reference,
+    /// An object's name in a store.
+    ObjectKey,
+    /// 64 hex digits.
+    Sha256,
+    /// A name of [`crate::plan::Plan::regions`].
+    Region,
+    /// A list of such names.
+    Regions,
+    /// Bytes with a unit, in a range.
+    Size { min: u64, max: u64 },
+    /// Bytes, without a unit.
+    Bytes,
+    /// A duration with a unit.
+    Duration,
+    /// A rate, or rates by time of day.
+    Timetable,
+    /// One of a few words; the second list comes with later versions.
+    Choice(&'static [&'static str], &'static [&'static str]),
+    /// A template of names.
+    Template,
+    /// A cron line.
+    Cron,
+    /// An IANA name.
+    TimeZone,
+    /// A text, or a list of texts.
+    Texts { max: usize },
+    /// A mapping with fixed keys.
+    Map(&'static Shape),
+    /// A mapping from names to mappings with fixed keys.
+    Named(&'static Shape),
+    /// A list of mappings with fixed keys.
+    List(&'static Shape),
+}
+
+impl Shape {
+    /// The key of this name, and its position.
+    pub(super) fn find(&self, name: &str) -> Option<(usize, &'static Key)> {
+        self.keys.iter().enumerate().find(|(_, key)| key.name == name)
+    }
+}
+
+const fn shape(what: &'static str, doc: &'static str, keys: &'static [Key]) -> Shape {
+    Shape { what, doc, keys, later: &[], one_of: &[] }
+}
+
+const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key { name, kind, doc, required: false, default: None }
+}
+
+impl Key {
+    const fn required(self) -> Self {
+        Self { required: true, ..self }
+    }
+
+    const fn default(self, text: &'static str) -> Self {
+        Self { default: Some(text), ..self }
+    }
+}
+
+/// Lengths of Trove's own columns, in characters.
+pub(super) const NAME_CHARS_MAX: usize = 255;
+const DESCRIPTION_CHARS_MAX: usize = 512;
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// Placeholders of `defaults.name`.
+pub(super) const PLACEHOLDERS: [&str; 5] = ["name", "created", "instance_id", "source_region", "source_id"];
+
+pub(super) static PLAN: Shape = shape(
+    "the plan",
+    "A migration plan of Backhaul: which backups go from which region to which.",
+    &[
+        key("version", Kind::Integer { min: 1, max: 1 }, "Version of the plan format: 1.").required(),
+        key("name", Kind::Name, "The plan's identity: its work is found again under this name. Letters, digits, `-`, `_`, `.`; at most 100.").required(),
+        key("database", Kind::Reference, "Where checkpoints are kept: `sqlite://FILE`, relative to the plan file; may hold `${NAME}`.")
+            .default("$XDG_STATE_HOME/backhaul/<plan name>.db"),
+        key("regions", Kind::Named(&REGION), "The regions by name. Each is a store and a catalog.").required(),
+        key("defaults", Kind::Map(&DEFAULTS), "What holds for every backup that does not say otherwise."),
+        key("limits", Kind::Map(&LIMITS), "Ceilings, as totals of the plan."),
+        key("retry", Kind::Map(&RETRY), "How often and how patiently a step is tried in one run."),
+        key("schedule", Kind::Map(&SCHEDULE), "When the plan runs, and for how long."),
+        key("backups", Kind::List(&ENTRY), "What is copied: single backups by `id` or `location`, many by `select`.").required(),
+    ],
+);
+
+pub(super) static REGION: Shape = Shape {
+    later: &["tenants", "datastore_versions"],
+    ..shape(
+        "a region",
+        "A store and a catalog under one name.",
+        &[
+            key("store", Kind::Map(&STORE), "Where the bytes lie.").required(),
+            key("catalog", Kind::Map(&CATALOG), "Where the records of the backups lie."),
+        ],
+    )
+};
+
+/// Kinds of stores and catalogs that come with later versions.
+const LATER_STORES: &[&str] = &["swift", "s3", "gcs", "azure"];
+const LATER_CATALOGS: &[&str] = &["trove-database", "trove-api"];
+
+pub(super) static STORE: Shape = shape(
+    "a store",
+    "Where the bytes lie.",
+    &[
+        key("type", Kind::Choice(&["file"], LATER_STORES), "`file`: a folder of this machine.").required(),
+        key("path", Kind::Reference, "The folder; a relative one starts at the plan file. May hold `${NAME}`.").required(),
+        key("identity", Kind::Text { max: 1024 }, "What the store is, whatever its path: keep the old path here when a folder has moved, so that its copies are found again.")
+            .default("the folder's canonical path"),
+    ],
+);
+
+pub(super) static CATALOG: Shape = shape(
+    "a catalog",
+    "Where the records of the backups lie.",
+    &[key(
+        "type",
+        Kind::Choice(&["store"], LATER_CATALOGS),
+        "`store`: records in the region's own store, under `.backhaul/`.",
+    )
+    .required()
+    .default("store")],
+);
+
+pub(super) static DEFAULTS: Shape = shape(
+    "`defaults`",
+    "What holds for every backup that does not say otherwise.",
+    &[
+        key("to", Kind::Regions, "The target regions."),
+        key("part_size", Kind::Size { min: MIB, max: 5 * GIB }, "Size of the parts in which objects are copied and checkpointed.").default("32MiB"),
+        key("verify", Kind::Choice(&["store", "read-back"], &[]), "How copies are proved: by a digest that the target store shows, where it has one (`store`), or always by reading them back (`read-back`).").default("store"),
+        key("name", Kind::Template, "Name of the copies, made of `{name}`, `{created}`, `{instance_id}`, `{source_region}`, `{source_id}`.").default("{name}"),
+    ],
+);
+
+pub(super) static LIMITS: Shape = shape(
+    "`limits`",
+    "Ceilings, as totals of the plan.",
+    &[
+        key("concurrency", Kind::Integer { min: 1, max: 256 }, "Copies at a time.").default("16"),
+        key(
+            "memory",
+            Kind::Size { min: MIB, max: 1024 * GIB },
+            "Bytes of parts that a process holds at a time; one part must fit.",
+        )
+        .default("192MiB"),
+        key("bandwidth", Kind::Timetable, "Bytes per second read from all sources: a rate, or rates by time of day.")
+            .default("unlimited"),
+        key("regions", Kind::Named(&REGION_LIMITS), "Ceilings of single regions, as source and as target together."),
+    ],
+);
+
+pub(super) static REGION_LIMITS: Shape = shape(
+    "the limits of a region",
+    "Ceilings of one region, as source and as target together.",
+    &[
+        key("concurrency", Kind::Integer { min: 1, max: 256 }, "Copies from or to the region at a time.")
+            .default("only the total counts"),
+        key(
+            "bandwidth",
+            Kind::Timetable,
+            "Bytes per second in and out of the region: a rate, or rates by time of day.",
+        )
+        .default("unlimited"),
+        key(
+            "requests_per_second",
+            Kind::Integer { min: 1, max: 1_000_000 },
+            "Requests to the region's store, per second.",
+        )
+        .default("unlimited"),
+    ],
+);
+
+pub(super) static RETRY: Shape = shape(
+    "`retry`",
+    "How often and how patiently a step is tried in one run.",
+    &[
+        key("attempts", Kind::Integer { min: 1, max: 100 }, "Attempts of one step in one run.").default("8"),
+        key("max_delay", Kind::Duration, "Longest pause between two attempts.").default("2m"),
+    ],
+);
+
+pub(super) static SCHEDULE: Shape = shape(
+    "`schedule`",
+    "When the plan runs, and for how long.",
+    &[
+        key("cron", Kind::Cron, "When it runs: minute, hour, day, month, weekday."),
+        key("time_zone", Kind::TimeZone, "Of the cron line and of timetables: an IANA name such as Europe/Berlin.").default("UTC"),
+        key("stop_after", Kind::Duration, "A run drains and ends after this time; the next one goes on.").default("never"),
+        key("if_running", Kind::Choice(&["skip", "wait", "fail"], &["join"]), "What a second run does: leave with exit code 5 (`skip`), wait for the first to end (`wait`), or fail with exit code 1 (`fail`).").default("skip"),
+    ],
+);
+
+pub(super) static ENTRY: Shape = Shape {
+    one_of: &[&["id", "from"], &["location", "from"], &["select"]],
+    ..shape(
+        "a backup",
+        "One backup by `id` or `location`, or many by `select`.",
+        &[
+            key("id", Kind::Text { max: NAME_CHARS_MAX }, "Id of a record in the source region's catalog."),
+            key(
+                "location",
+                Kind::ObjectKey,
+                "Name of an object in the source region's store that has no record; the copy keeps it.",
+            ),
+            key(
+                "select",
+                Kind::Map(&SELECT),
+                "All finished backups of a region's catalog that pass a filter, asked anew at each run.",
+            ),
+            key("from", Kind::Region, "The source region; with `select` it stands inside the select."),
+            key("to", Kind::Regions, "The target regions.").default("`to` of `defaults`"),
+            key("name", Kind::Text { max: NAME_CHARS_MAX }, "Name of the copies.").default("`name` of `defaults`"),
+            key("description", Kind::Text { max: DESCRIPTION_CHARS_MAX }, "Description of the copies.")
+                .default("the source's own"),
+            key(
+                "parent",
+                Kind::ObjectKey,
+                "Only with `location`: the location in the same region that this incremental builds on.",
+            ),
+            key("sha256", Kind::Sha256, "SHA-256 of the whole object, if it is known: other bytes fail."),
+            key("pin", Kind::Map(&PIN), "The version that was planned: another one fails. Saved plans have it."),
+        ],
+    )
+};
+
+pub(super) static SELECT: Shape = shape(
+    "`select`",
+    "All finished backups of a region's catalog that pass a filter. Ancestors are added by themselves.",
+    &[
+        key("from", Kind::Region, "The source region.").required(),
+        key("tenant", Kind::Texts { max: NAME_CHARS_MAX }, "Tenant ids: one, or a list.").default("any"),
+        key("instance", Kind::Texts { max: NAME_CHARS_MAX }, "Instance ids: one, or a list.").default("any"),
+        key("datastore", Kind::Text { max: NAME_CHARS_MAX }, "Name of the datastore.").default("any"),
+        key("newer_than", Kind::Duration, "Only backups created less than this before the run's start.")
+            .default("any age"),
+        key(
+            "latest",
+            Kind::Integer { min: 1, max: 1_000_000 },
+            "Only the newest so many of each instance, of each folder where there is none.",
+        )
+        .default("all"),
+        key("except", Kind::List(&EXCEPT), "Backups that are never taken, even if the rest matches."),
+    ],
+);
+
+pub(super) static EXCEPT: Shape = shape(
+    "an exception",
+    "A backup that a select leaves out.",
+    &[
+        key("id", Kind::Text { max: NAME_CHARS_MAX }, "The record's id.").required(),
+        key("reason", Kind::Text { max: DESCRIPTION_CHARS_MAX }, "Shown where exceptions are counted."),
+    ],
+);
+
+pub(super) static PIN: Shape = shape(
+    "`pin`",
+    "The version of an object that was planned.",
+    &[
+        key("etag", Kind::Text { max: 1024 }, "The store's tag of the object.").required(),
+        key("size", Kind::Bytes, "Its size, in bytes.").required(),
+    ],
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every mapping below `shape`, itself first.
+    fn all(shape: &'static Shape) -> Vec<&'static Shape> {
+        let inner = shape.keys.iter().filter_map(|key| match key.kind {
+            Kind::Map(inner) | Kind::Named(inner) | Kind::List(inner) => Some(all(inner)),
+            _ => None,
+        });
+        [shape].into_iter().chain(inner.flatten()).collect()
+    }
+
+    #[test]
+    fn keys_are_unique_documented_and_few_enough_for_a_reading() {
+        for shape in all(&PLAN) {
+            assert!(shape.keys.len() <= KEYS_MAX, "{}", shape.what);
+            for (at, key) in shape.keys.iter().enumerate() {
+                assert_eq!(shape.find(key.name).map(|(found, _)| found), Some(at), "{} twice", key.name);
+                assert!(key.doc.ends_with('.'), "{}: {}", key.name, key.doc);
+            }
+        }
+    }
+}

@@ -1,0 +1,221 @@
+use std::path::Path;
+
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::*;
+use crate::id::Key;
+use crate::plan::parse;
+
+/// What YAML tools read as something else than a text, or stumble at.
+const NASTY: &[&str] = &[
+    "no",
+    "Yes",
+    "ON",
+    "true",
+    "null",
+    "~",
+    "0123",
+    "1e3",
+    "1_000",
+    "0x1f",
+    "0o7",
+    "0b1",
+    ".inf",
+    "-.INF",
+    ".nan",
+    "+1",
+    "1.",
+    ".5",
+    "12:30",
+    "2026-11-23",
+    "- a",
+    "a: b",
+    "a #b",
+    "#a",
+    "&a",
+    "*a",
+    "!a",
+    "|",
+    ">",
+    "%a",
+    "@a",
+    "`a`",
+    "\"",
+    "'",
+    "{a}",
+    "[a]",
+    ",",
+    "?",
+    "? a",
+    ":",
+    "a:",
+    "---",
+    "...",
+    "<<",
+    "=",
+    "\\",
+    "é",
+    "日本",
+    "😀",
+    "$HOME",
+    "a  b",
+    "y",
+    "N",
+    "1234e567",
+];
+
+/// Texts that YAML reads as something else unless they are quoted, and others.
+fn word() -> impl Strategy<Value = String> {
+    let any = "\\PC{1,20}".prop_map(|text| text.trim().to_owned());
+    prop_oneof![select(NASTY).prop_map(str::to_owned), any].prop_filter("a text that a plan can hold", |text| {
+        !text.is_empty()
+            && !text.contains("${")
+            && Key::parse_any(&text.replace(['/', '.', '%', '\\'], "x"))
+                .is_ok_and(|key| key.as_str().chars().all(|c| !matches!(c, '\u{2028}' | '\u{2029}')))
+            && text.trim_matches(' ') == text
+    })
+}
+
+fn location() -> impl Strategy<Value = String> {
+    prop_oneof![word(), "[a-z]{1,4}(/[a-z0-9#~ ]{1,4}){0,3}"]
+        .prop_filter("an object name", |text| Key::parse(text).is_ok())
+}
+
+fn digest() -> impl Strategy<Value = Sha256Digest> {
+    any::<[u8; 32]>().prop_map(Sha256Digest)
+}
+
+fn pin() -> impl Strategy<Value = WrittenPin> {
+    (word(), any::<u64>()).prop_map(|(etag, size)| WrittenPin { etag, size })
+}
+
+fn selected() -> impl Strategy<Value = WrittenSelect> {
+    let words = || prop::collection::vec(word(), 0..3);
+    let except = (word(), prop::option::of(word())).prop_map(|(id, reason)| WrittenExcept { id, reason });
+    (words(), words(), prop::option::of(word()), prop::option::of(1_u32..1_000), prop::collection::vec(except, 0..3))
+        .prop_map(|(tenant, instance, datastore, latest, except)| WrittenSelect {
+            from: "one".to_owned(),
+            tenant,
+            instance,
+            datastore,
+            newer_than: latest.map(|days| format!("{days}d")),
+            latest,
+            except,
+        })
+}
+
+fn entry() -> impl Strategy<Value = WrittenEntry> {
+    let known = || (prop::option::of(digest()), prop::option::of(pin()));
+    let from = || Some("one".to_owned());
+    let subject = prop_oneof![
+        (word(), known()).prop_map(move |(id, (sha256, pin))| WrittenEntry {
+            id: Some(id),
+            from: from(),
+            sha256,
+            pin,
+            ..WrittenEntry::default()
+        }),
+        (location(), prop::option::of(location()), known())
+            .prop_filter("not its own parent", |(key, parent, _)| parent.as_ref() != Some(key))
+            .prop_map(move |(key, parent, (sha256, pin))| WrittenEntry {
+                location: Some(key),
+                parent,
+                from: from(),
+                sha256,
+                pin,
+                ..WrittenEntry::default()
+            }),
+        selected().prop_map(|select| WrittenEntry { select: Some(select), ..WrittenEntry::default() }),
+    ];
+    (subject, prop::option::of(word()), prop::option::of(word()), any::<bool>()).prop_map(
+        |(entry, name, description, both)| {
+            let to = if both { vec!["two".to_owned(), "3".to_owned()] } else { vec!["two".to_owned()] };
+            WrittenEntry { to, name, description, ..entry }
+        },
+    )
+}
+
+fn written(backups: Vec<WrittenEntry>, path: &str, identity: Option<String>) -> Written {
+    let region = |path: &str, identity| WrittenRegion { store: WrittenStore::File { path: path.to_owned(), identity } };
+    Written {
+        version: 1,
+        name: "0123".to_owned(),
+        database: Some("${BACKHAUL_DB}".to_owned()),
+        regions: vec![
+            ("one".to_owned(), region("/one", None)),
+            ("two".to_owned(), region(path, identity)),
+            ("3".to_owned(), region("${THREE}/x", None)),
+        ],
+        defaults: Some(WrittenDefaults {
+            to: Vec::new(),
+            part_size: Some("1048577B".to_owned()),
+            verify: Some("read-back".to_owned()),
+            name: Some("{name}: {created}".to_owned()),
+        }),
+        limits: Some(WrittenLimits {
+            concurrency: 3,
+            memory: "192MiB".to_owned(),
+            bandwidth: WrittenTimetable::Windows(vec![
+                ("00:00-06:30".to_owned(), "unlimited".to_owned()),
+                ("22:00-24:00".to_owned(), "3MiB/s".to_owned()),
+                ("default".to_owned(), "1B/s".to_owned()),
+            ]),
+            regions: vec![(
+                "3".to_owned(),
+                WrittenRegionLimits {
+                    concurrency: Some(1),
+                    bandwidth: Some(WrittenTimetable::Rate("5KiB/s".to_owned())),
+                    requests_per_second: Some(9),
+                },
+            )],
+        }),
+        retry: Some(WrittenRetry { attempts: 2, max_delay: "1h30m".to_owned() }),
+        schedule: Some(WrittenSchedule {
+            cron: Some("*/5 * * * *".to_owned()),
+            time_zone: Some("Europe/Berlin".to_owned()),
+            stop_after: Some("1m30s".to_owned()),
+            if_running: Some("wait".to_owned()),
+        }),
+        backups,
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_reads_as_the_same(entry in entry(), path in word(), identity in prop::option::of(word())) {
+        prop_assume!(!path.starts_with('~') && !path.contains("://"));
+        let written = written(vec![entry], &path, identity);
+        let yaml = to_yaml(&written);
+        let read = parse(yaml.as_bytes(), Path::new("plan.yaml"));
+        let read = read.unwrap_or_else(|refused| panic!("{}\n{yaml}", refused.render(false)));
+        prop_assert_eq!(Written::of(&read.plan), written);
+    }
+}
+
+#[test]
+fn a_plan_with_the_essentials_is_short() {
+    let written = Written {
+        defaults: None,
+        limits: None,
+        retry: None,
+        schedule: None,
+        database: None,
+        ..written(
+            vec![WrittenEntry {
+                id: Some("0123".to_owned()),
+                from: Some("one".to_owned()),
+                to: vec!["two".to_owned()],
+                ..WrittenEntry::default()
+            }],
+            "./two",
+            None,
+        )
+    };
+    assert_eq!(
+        to_yaml(&written),
+        "# yaml-language-server: $schema=plan.schema.json\nversion: 1\nname: '0123'\nregions:\n  one:\n    store:\n      type: file\n      \
+         path: /one\n  two:\n    store:\n      type: file\n      path: ./two\n  '3':\n    store:\n      type: file\n      path: ${THREE}/x\n\
+         backups:\n- id: '0123'\n  from: one\n  to:\n  - two\n"
+    );
+}
