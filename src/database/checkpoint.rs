@@ -1,0 +1,366 @@
+//! The guarded writes of steps: each changes a row only where state and claim are what its caller thinks they are.
+
+use std::collections::BTreeMap;
+
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ActiveValue::Set, ColumnTrait, DbBackend, EntityTrait, QueryFilter, QueryTrait, Statement, UpdateMany};
+use uuid::Uuid;
+
+use super::entity::backups::{ActiveModel, Column, Entity as Backups};
+use super::entity::parts::{self, Entity as Parts};
+use super::row::{metadata_column, to_column};
+use super::writer::Write;
+use super::{Database, DatabaseError, Row, now_ms};
+use crate::failure::Failure;
+use crate::id::Sha256Digest;
+use crate::state::State;
+
+/// The proof that a run has a row: handed out by the database only, and void once somebody else claims the row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Claim {
+    id: Uuid,
+    token: i64,
+}
+
+impl Claim {
+    /// The row.
+    #[must_use]
+    pub const fn id(self) -> Uuid {
+        self.id
+    }
+
+    /// Larger than that of every earlier claim of the row.
+    #[must_use]
+    pub const fn token(self) -> i64 {
+        self.token
+    }
+}
+
+/// What a copy is about to do, written before anything is made in the target store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyStart {
+    /// Of this run, from 1.
+    pub attempt: u32,
+    /// Names the upload in the target store.
+    pub upload_token: String,
+    /// In bytes.
+    pub part_size: u64,
+    /// Version of the source object that will be read.
+    pub source_etag: String,
+    /// Size of the source object.
+    pub bytes: u64,
+    /// Object key in the target store.
+    pub location: String,
+    /// Whether it starts from nothing: the rows of earlier parts go.
+    pub fresh: bool,
+}
+
+/// One part that is hashed and stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartRow {
+    /// From 0.
+    pub number: u32,
+    /// In bytes.
+    pub size: u64,
+    /// The store's own name for it, where it gives one.
+    pub reference: Option<String>,
+    /// State of the whole object's SHA-256 after this part; opaque here.
+    pub sha256_state: Vec<u8>,
+}
+
+/// What is known once a copy is whole, published and proved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copied {
+    /// Size of the object.
+    pub bytes: u64,
+    /// Bytes read from the source that no [`Database::part_done`] has counted yet; added.
+    pub bytes_read: u64,
+    /// Digest of the whole object.
+    pub sha256: Sha256Digest,
+    /// How the target's bytes were proved.
+    pub verified: String,
+    /// The target store's own.
+    pub etag: Option<String>,
+    /// The object's own metadata; none leaves what is there.
+    pub metadata: Option<BTreeMap<String, String>>,
+}
+
+/// Every write here gives `false` (or no claim) if the row is not what the caller thinks it is: somebody else claimed
+/// it, or it is in another state. Nothing was changed then.
+///
+/// # Errors
+/// All of them: [`DatabaseError::Illegal`] before any SQL if no row may make that change of state, and whatever else
+/// a write may meet, see there.
+impl Database {
+    /// NEW, FAILED or BUILDING (whose claim is void) to BUILDING, with a new claim.
+    pub async fn claim_copy(&self, row: &Row, run: Uuid, start: &CopyStart) -> Result<Option<Claim>, DatabaseError> {
+        if row.state != State::Building {
+            legal(row.id, row.state, State::Building)?;
+        }
+        let changes = ActiveModel {
+            state: set_state(State::Building),
+            claimed_by: Set(Some(run.to_string())),
+            attempt: Set(attempt_column(start.attempt)),
+            ..no_failure(started(start))
+        };
+        let update = guarded(row.id, row.state, row.claim, changes).col_expr(Column::Claim, Expr::value(row.claim + 1));
+        let then = if start.fresh { vec![without_parts(row.id)] } else { Vec::new() };
+        let claimed = self.write_one(Write { first: build(&update), then }).await?;
+        Ok(claimed.then_some(Claim { id: row.id, token: row.claim + 1 }))
+    }
+
+    /// BUILDING, mine: what was stored is given up, and the copy starts from nothing under a new token. `start.fresh`
+    /// is taken for granted.
+    pub async fn restart_copy(&self, claim: Claim, start: &CopyStart) -> Result<bool, DatabaseError> {
+        let changes = ActiveModel { attempt: Set(attempt_column(start.attempt)), ..started(start) };
+        let update = mine(claim, State::Building, ActiveModel { upload_id: Set(None), ..changes });
+        self.write_one(Write { first: build(&update), then: vec![without_parts(claim.id)] }).await
+    }
+
+    /// BUILDING, mine: one more part is hashed and stored. `bytes_read` is added to the row's; it counts what was read
+    /// again, too. A number that has a row already is an error.
+    pub async fn part_done(&self, claim: Claim, part: PartRow, bytes_read: u64) -> Result<bool, DatabaseError> {
+        let changes = ActiveModel { changed_ms: Set(now_ms()), ..Default::default() };
+        let update = add_bytes_read(mine(claim, State::Building, changes), bytes_read);
+        let insert = Parts::insert(parts::ActiveModel {
+            backup_id: Set(claim.id.to_string()),
+            number: Set(attempt_column(part.number)),
+            size: Set(to_column(part.size)),
+            reference: Set(part.reference),
+            sha256_state: Set(part.sha256_state),
+        });
+        self.write_one(Write { first: build(&update), then: vec![build(&insert)] }).await
+    }
+
+    /// BUILDING or SAVING, mine: an attempt failed and another will follow. State and claim stay.
+    pub async fn attempt_failed(
+        &self,
+        claim: Claim,
+        state: State,
+        attempt: u32,
+        failure: &Failure,
+    ) -> Result<bool, DatabaseError> {
+        let changes = ActiveModel { attempt: Set(attempt_column(attempt)), ..with_failure(failure) };
+        self.write_one(build(&mine(claim, state, changes))).await
+    }
+
+    /// BUILDING, mine, to SAVING: the copy is whole and proved. Its parts go, and the row is
+    /// claimed by nobody.
+    pub async fn copied(&self, claim: Claim, copied: Copied) -> Result<bool, DatabaseError> {
+        let now = now_ms();
+        let mut changes = ActiveModel {
+            state: set_state(State::Saving),
+            claimed_by: Set(None),
+            bytes: Set(Some(to_column(copied.bytes))),
+            sha256: Set(Some(copied.sha256.to_string())),
+            verified: Set(Some(copied.verified)),
+            etag: Set(copied.etag),
+            upload_token: Set(None),
+            upload_id: Set(None),
+            copied_ms: Set(Some(now)),
+            ..no_failure(ActiveModel { changed_ms: Set(now), ..Default::default() })
+        };
+        if let Some(metadata) = &copied.metadata {
+            changes.metadata = Set(metadata_column(metadata));
+        }
+        let update = add_bytes_read(mine(claim, State::Building, changes), copied.bytes_read);
+        self.write_one(Write { first: build(&update), then: vec![without_parts(claim.id)] }).await
+    }
+
+    /// SAVING stays SAVING, with a new claim, for each row that is still what was `seen` (its id and its claim); all
+    /// in one transaction. `record` is the record object they are about to be registered in.
+    pub async fn claim_register(
+        &self,
+        seen: &[(Uuid, i64)],
+        run: Uuid,
+        record: &str,
+    ) -> Result<Vec<Option<Claim>>, DatabaseError> {
+        let now = now_ms();
+        let writes = seen.iter().map(|&(id, claim)| {
+            let changes = ActiveModel {
+                claimed_by: Set(Some(run.to_string())),
+                record: Set(Some(record.to_owned())),
+                changed_ms: Set(now),
+                ..Default::default()
+            };
+            let update = guarded(id, State::Saving, claim, changes).col_expr(Column::Claim, Expr::value(claim + 1));
+            build(&update).into()
+        });
+        let claimed = self.write(writes.collect()).await?;
+        let claims = seen.iter().zip(claimed);
+        Ok(claims.map(|(&(id, claim), claimed)| claimed.then_some(Claim { id, token: claim + 1 })).collect())
+    }
+
+    /// SAVING, mine, to COMPLETED: the record is stored. All in one transaction.
+    pub async fn registered(&self, claims: &[Claim]) -> Result<Vec<bool>, DatabaseError> {
+        let now = now_ms();
+        let writes = claims.iter().map(|&claim| {
+            let changes = ActiveModel {
+                state: set_state(State::Completed),
+                claimed_by: Set(None),
+                completed_ms: Set(Some(now)),
+                ..no_failure(ActiveModel { changed_ms: Set(now), ..Default::default() })
+            };
+            build(&mine(claim, State::Saving, changes)).into()
+        });
+        self.write(writes.collect()).await
+    }
+
+    /// `from`, mine, to FAILED. Without `keep_upload` what was stored is given up: parts and upload token go.
+    pub async fn failed(
+        &self,
+        claim: Claim,
+        from: State,
+        failure: &Failure,
+        keep_upload: bool,
+    ) -> Result<bool, DatabaseError> {
+        legal(claim.id, from, State::Failed)?;
+        let changes = ActiveModel { state: set_state(State::Failed), claimed_by: Set(None), ..with_failure(failure) };
+        if keep_upload {
+            return self.write_one(build(&mine(claim, from, changes))).await;
+        }
+        let update = mine(claim, from, ActiveModel { upload_token: Set(None), upload_id: Set(None), ..changes });
+        self.write_one(Write { first: build(&update), then: vec![without_parts(claim.id)] }).await
+    }
+
+    /// BUILDING, mine, to NEW: stopped before the copy was whole. Parts and upload token stay for the next run.
+    pub async fn drained(&self, claim: Claim) -> Result<bool, DatabaseError> {
+        let changes = ActiveModel { state: set_state(State::New), ..unclaimed() };
+        self.write_one(build(&mine(claim, State::Building, changes))).await
+    }
+
+    /// SAVING, mine: stopped before the record was stored.
+    pub async fn released(&self, claim: Claim) -> Result<bool, DatabaseError> {
+        self.write_one(build(&mine(claim, State::Saving, unclaimed()))).await
+    }
+
+    /// Any state but COMPLETED to FAILED: the survey found that the backup or its chain cannot be had. A row that is
+    /// FAILED already gets the new reason. Parts and upload token stay.
+    pub async fn cannot_start(&self, row: &Row, failure: &Failure) -> Result<bool, DatabaseError> {
+        if row.state == State::Completed {
+            return Err(DatabaseError::Illegal { id: row.id, from: row.state, to: State::Failed });
+        }
+        self.fail_seen(row, with_failure(failure)).await
+    }
+
+    /// COMPLETED to FAILED: `verify` found the copy or its record gone or changed. Its digest becomes what a new copy
+    /// must have; what lies in the target does not count as a copy any more.
+    pub async fn verify_failed(&self, row: &Row, failure: &Failure) -> Result<bool, DatabaseError> {
+        if row.state != State::Completed {
+            return Err(DatabaseError::Illegal { id: row.id, from: row.state, to: State::Failed });
+        }
+        let known = row.sha256.or(row.expected_sha256).map(|digest| digest.to_string());
+        let forgotten =
+            ActiveModel { sha256: Set(None), etag: Set(None), expected_sha256: Set(known), ..with_failure(failure) };
+        self.fail_seen(row, forgotten).await
+    }
+
+    async fn fail_seen(&self, row: &Row, changes: ActiveModel) -> Result<bool, DatabaseError> {
+        let changes = ActiveModel { state: set_state(State::Failed), claimed_by: Set(None), ..changes };
+        self.write_one(build(&guarded(row.id, row.state, row.claim, changes))).await
+    }
+
+    /// COMPLETED to SAVING: the plan now names another catalog, whose identity is `catalog`.
+    pub async fn to_other_catalog(&self, row: &Row, catalog: &str) -> Result<bool, DatabaseError> {
+        if row.state != State::Completed {
+            return Err(DatabaseError::Illegal { id: row.id, from: row.state, to: State::Saving });
+        }
+        let changes = ActiveModel {
+            state: set_state(State::Saving),
+            target_catalog: Set(catalog.to_owned()),
+            registered_id: Set(None),
+            record: Set(None),
+            completed_ms: Set(None),
+            ..unclaimed()
+        };
+        self.write_one(build(&guarded(row.id, row.state, row.claim, changes))).await
+    }
+
+    /// FAILED to SAVING: the verified copy is still in the target store, so only registering is left. Changes nothing
+    /// in a row that has no digest.
+    pub async fn still_copied(&self, row: &Row) -> Result<bool, DatabaseError> {
+        if row.state != State::Failed {
+            return Err(DatabaseError::Illegal { id: row.id, from: row.state, to: State::Saving });
+        }
+        let changes = ActiveModel { state: set_state(State::Saving), ..no_failure(unclaimed()) };
+        let update = guarded(row.id, row.state, row.claim, changes).filter(Column::Sha256.is_not_null());
+        self.write_one(build(&update)).await
+    }
+
+    /// What lay unpublished in the target store for this row is removed: token and parts go, in any state. The claim
+    /// grows, so whoever still had the row has lost it.
+    pub async fn upload_gone(&self, row: &Row) -> Result<bool, DatabaseError> {
+        let changes = ActiveModel { upload_token: Set(None), upload_id: Set(None), ..unclaimed() };
+        let update = guarded(row.id, row.state, row.claim, changes).col_expr(Column::Claim, Expr::value(row.claim + 1));
+        self.write_one(Write { first: build(&update), then: vec![without_parts(row.id)] }).await
+    }
+}
+
+fn legal(id: Uuid, from: State, to: State) -> Result<(), DatabaseError> {
+    if from.may_become(to) { Ok(()) } else { Err(DatabaseError::Illegal { id, from, to }) }
+}
+
+fn mine(claim: Claim, state: State, changes: ActiveModel) -> UpdateMany<Backups> {
+    guarded(claim.id, state, claim.token, changes)
+}
+
+fn guarded(id: Uuid, state: State, claim: i64, changes: ActiveModel) -> UpdateMany<Backups> {
+    Backups::update_many()
+        .set(changes)
+        .filter(Column::Id.eq(id.to_string()))
+        .filter(Column::State.eq(state.as_str()))
+        .filter(Column::Claim.eq(claim))
+}
+
+fn add_bytes_read(update: UpdateMany<Backups>, bytes: u64) -> UpdateMany<Backups> {
+    update.col_expr(Column::BytesRead, Expr::col(Column::BytesRead).add(to_column(bytes)))
+}
+
+fn without_parts(id: Uuid) -> Statement {
+    build(&Parts::delete_many().filter(parts::Column::BackupId.eq(id.to_string())))
+}
+
+pub(super) fn build(query: &impl QueryTrait) -> Statement {
+    query.build(DbBackend::Sqlite)
+}
+
+fn set_state(state: State) -> sea_orm::ActiveValue<String> {
+    Set(state.as_str().to_owned())
+}
+
+/// Attempts and part numbers are small.
+fn attempt_column(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+fn started(start: &CopyStart) -> ActiveModel {
+    ActiveModel {
+        upload_token: Set(Some(start.upload_token.clone())),
+        part_size: Set(Some(to_column(start.part_size))),
+        source_etag: Set(Some(start.source_etag.clone())),
+        bytes: Set(Some(to_column(start.bytes))),
+        location: Set(Some(start.location.clone())),
+        changed_ms: Set(now_ms()),
+        ..Default::default()
+    }
+}
+
+fn unclaimed() -> ActiveModel {
+    ActiveModel { claimed_by: Set(None), changed_ms: Set(now_ms()), ..Default::default() }
+}
+
+fn no_failure(changes: ActiveModel) -> ActiveModel {
+    ActiveModel { cause: Set(None), error: Set(None), hint: Set(None), error_ms: Set(None), ..changes }
+}
+
+fn with_failure(failure: &Failure) -> ActiveModel {
+    let now = now_ms();
+    ActiveModel {
+        cause: Set(Some(failure.cause.code().to_owned())),
+        error: Set(Some(failure.message.clone())),
+        hint: Set(failure.hint.clone()),
+        error_ms: Set(Some(now)),
+        changed_ms: Set(now),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,80 @@
+//! Connections to one `SQLite` file, for writing and for reading.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sea_orm::{ConnectOptions, DatabaseConnection, DbErr};
+
+use super::error::DatabaseError;
+
+/// Longest wait for another program's lock.
+const WRITER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The same for a reader, which waits only while a crashed writer's WAL is being recovered.
+const READER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Longest wait for a free connection, and so for all readers before.
+const ACQUIRE_PATIENCE: Duration = Duration::from_mins(1);
+
+const READERS: u32 = 4;
+
+/// Knows how to connect to one file, and how errors name it.
+#[derive(Debug, Clone)]
+pub(super) struct Connector {
+    pub(super) path: PathBuf,
+    database: Arc<str>,
+}
+
+impl Connector {
+    pub(super) fn new(path: PathBuf, database: String) -> Self {
+        Self { path, database: database.into() }
+    }
+
+    /// The URL as shown to people.
+    pub(super) fn database(&self) -> Arc<str> {
+        Arc::clone(&self.database)
+    }
+
+    pub(super) fn error(&self, error: DbErr) -> DatabaseError {
+        DatabaseError::of_sql(&self.database, error)
+    }
+
+    /// One connection: `SQLite` has one writer at a time anyway. Each commit is on the disk when it returns.
+    pub(super) async fn writing(&self) -> Result<DatabaseConnection, DbErr> {
+        self.connect(1, |options| {
+            options
+                .create_if_missing(true)
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Full)
+                .foreign_keys(true)
+                .busy_timeout(WRITER_PATIENCE)
+        })
+        .await
+    }
+
+    /// Connections that cannot write, whatever they are asked.
+    pub(super) async fn reading(&self) -> Result<DatabaseConnection, DbErr> {
+        self.connect(READERS, |options| options.create_if_missing(false).read_only(true).busy_timeout(READER_PATIENCE))
+            .await
+    }
+
+    async fn connect(
+        &self,
+        connections: u32,
+        options: fn(SqliteConnectOptions) -> SqliteConnectOptions,
+    ) -> Result<DatabaseConnection, DbErr> {
+        let path = self.path.clone();
+        // The path goes in as a path: as part of a URL, `?` and `%` in it would mean something.
+        let mut pool = ConnectOptions::new("sqlite:placeholder");
+        pool.max_connections(connections)
+            .acquire_timeout(ACQUIRE_PATIENCE)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+            .sqlx_logging(false)
+            .map_sqlx_sqlite_opts(move |sqlite| options(sqlite.filename(&path)));
+        sea_orm::Database::connect(pool).await
+    }
+}

@@ -1,0 +1,333 @@
+//! What can go wrong with the database, and how `SQLite`'s result codes are told apart.
+
+use std::path::PathBuf;
+
+use sea_orm::sqlx;
+use sea_orm::{DbErr, RuntimeErr};
+use uuid::Uuid;
+
+use super::lock::Holder;
+use crate::state::State;
+
+/// Why a database could not be opened. `database` is its URL as shown to people.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Opened for reading, and there is no such file.
+    #[error("there is no database at `{database}`")]
+    Absent {
+        /// The URL.
+        database: String,
+    },
+    /// Another command is writing to it.
+    #[error("the database `{database}` is in use by {}", Holder::describe(.holder))]
+    Held {
+        /// The URL.
+        database: String,
+        /// What the lock file says, as written there; empty if its writer had no time yet.
+        holder: String,
+    },
+    /// Opened for reading, and its tables are those of an older version, or not there yet.
+    #[error("the database `{database}` was written by an older Backhaul")]
+    Outdated {
+        /// The URL.
+        database: String,
+    },
+    /// Its tables are those of a newer version.
+    #[error("the database `{database}` was written by a newer Backhaul")]
+    Newer {
+        /// The URL.
+        database: String,
+    },
+    /// A file, but not one of `SQLite`; or a damaged one.
+    #[error("`{database}` is not an SQLite database, or is damaged")]
+    NotADatabase {
+        /// The URL.
+        database: String,
+    },
+    /// An `SQLite` database of some other program.
+    #[error("`{database}` is an SQLite database, but not one of Backhaul's")]
+    Foreign {
+        /// The URL.
+        database: String,
+    },
+    /// A folder, a device, a pipe.
+    #[error("`{database}` is not a regular file")]
+    NotAFile {
+        /// The URL.
+        database: String,
+    },
+    /// NFS, CIFS or SMB, where `SQLite`'s locks cannot be trusted.
+    #[error("the database `{database}` lies on a network file system ({kind})")]
+    NetworkFileSystem {
+        /// The URL.
+        database: String,
+        /// Its kind.
+        kind: &'static str,
+    },
+    /// The file, its folder, or one of the files beside it may not be read or written.
+    #[error("no permission for `{path}` of the database `{database}`")]
+    NoPermission {
+        /// The URL.
+        database: String,
+        /// The file or folder.
+        path: PathBuf,
+    },
+    /// The file system is full.
+    #[error("no space left for the database `{database}`")]
+    NoSpace {
+        /// The URL.
+        database: String,
+    },
+    /// The `SQLite` library that was linked has a bug that loses data.
+    #[error(
+        "SQLite {found} cannot be trusted with the database `{database}`: at least {} is needed",
+        super::SQLITE_MIN
+    )]
+    SqliteTooOld {
+        /// The URL.
+        database: String,
+        /// Its version.
+        found: String,
+    },
+    /// Any other system error.
+    #[error("cannot open `{path}` of the database `{database}`: {message}")]
+    Io {
+        /// The URL.
+        database: String,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's own text.
+        message: String,
+    },
+    /// Any other `SQLite` error.
+    #[error("cannot open the database `{database}`")]
+    Sql {
+        /// The URL.
+        database: String,
+        /// What `SQLite` said.
+        #[source]
+        source: DbErr,
+    },
+}
+
+impl OpenError {
+    /// The next command or edit, if there is a good one.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Absent { .. } => "`backhaul run PLAN` creates it; `--database URL` names another one",
+            Self::Held { .. } => "reading commands such as `backhaul status` work meanwhile",
+            Self::Outdated { .. } => "`backhaul run PLAN` upgrades it",
+            Self::Newer { .. } => "use the newer version, or another database with `--database URL`",
+            Self::NotADatabase { .. } | Self::Foreign { .. } | Self::NotAFile { .. } => {
+                "name another file with `--database URL`; this one was not touched"
+            }
+            Self::NetworkFileSystem { .. } => "name a file on a local disk with `--database URL`",
+            Self::NoPermission { .. } => "the file, its folder and `-wal`, `-shm` and `.lock` beside it must be yours",
+            Self::NoSpace { .. } => "free some space and run the same command again",
+            Self::SqliteTooOld { .. } => "build Backhaul with the SQLite that it brings",
+            Self::Io { .. } | Self::Sql { .. } => return None,
+        })
+    }
+
+    pub(super) fn of_io(database: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
+        use std::io::ErrorKind as Kind;
+        let (database, path) = (database.to_owned(), path.to_owned());
+        match error.kind() {
+            Kind::PermissionDenied | Kind::ReadOnlyFilesystem => Self::NoPermission { database, path },
+            Kind::StorageFull | Kind::QuotaExceeded => Self::NoSpace { database },
+            Kind::IsADirectory | Kind::NotADirectory => Self::NotAFile { database },
+            _ => Self::Io { database, path, message: error.to_string() },
+        }
+    }
+
+    pub(super) fn of_sql(database: &str, path: &std::path::Path, source: DbErr) -> Self {
+        let (database, path) = (database.to_owned(), path.to_owned());
+        match trouble(&source) {
+            Trouble::NotADatabase => Self::NotADatabase { database },
+            Trouble::CannotOpen | Trouble::ReadOnly => Self::NoPermission { database, path },
+            Trouble::Full => Self::NoSpace { database },
+            _ => Self::Sql { database, source },
+        }
+    }
+}
+
+/// Why a read or a write failed. Nothing of a failed write was reported as done; see [`DatabaseError::Io`].
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum DatabaseError {
+    /// A caller asked for a change of state that no row may make: a fault of Backhaul itself. No SQL was run.
+    #[error("backup `{id}` cannot go from {from} to {to}")]
+    Illegal {
+        /// The row.
+        id: Uuid,
+        /// As the caller had it.
+        from: State,
+        /// As the caller wanted it.
+        to: State,
+    },
+    /// A value that this version does not know: written by another version, or by hand.
+    #[error("backup `{id}` has `{value}` in column `{column}`, which this version of Backhaul does not understand")]
+    Unreadable {
+        /// The row, as in the database.
+        id: String,
+        /// The column.
+        column: String,
+        /// What it holds.
+        value: String,
+    },
+    /// The file system of the database is full. Nothing was written; later writes may succeed.
+    #[error("no space left for the database `{database}`")]
+    NoSpace {
+        /// The URL.
+        database: String,
+    },
+    /// The device failed. The write may or may not be there after a restart, and **every later write through this
+    /// [`Database`](super::Database) fails with the same error**: after a failed fsync nothing can be trusted.
+    #[error("the disk of the database `{database}` failed: {message}")]
+    Io {
+        /// The URL.
+        database: String,
+        /// `SQLite`'s own text.
+        message: String,
+    },
+    /// Another program held the database's lock through all tries.
+    #[error("the database `{database}` is locked by another program")]
+    Busy {
+        /// The URL.
+        database: String,
+    },
+    /// The file cannot be opened any more, or is not what it was.
+    #[error("the database `{database}` cannot be reached")]
+    Unreachable {
+        /// The URL.
+        database: String,
+        /// What `SQLite` said.
+        #[source]
+        source: DbErr,
+    },
+    /// A write to a database that is open for reading, or is closed already.
+    #[error("the database `{database}` is not open for writing")]
+    NotWriting {
+        /// The URL.
+        database: String,
+    },
+    /// Any other refusal.
+    #[error("the database `{database}` refused a statement")]
+    Sql {
+        /// The URL.
+        database: String,
+        /// What `SQLite` said.
+        #[source]
+        source: DbErr,
+    },
+}
+
+impl DatabaseError {
+    /// Whether the database itself is out of reach, so that no step can go on (a full disk is not: space may come).
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Io { .. } | Self::Busy { .. } | Self::Unreachable { .. })
+    }
+
+    /// The next command or edit, if there is a good one.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Unreadable { .. } => Some("use the version that wrote the row, or remove what was edited by hand"),
+            Self::NoSpace { .. } => Some("free some space and run the same command again; it goes on"),
+            Self::Io { .. } => Some("look at the disk, then run the same command again; it goes on"),
+            Self::Busy { .. } => Some("end the program that has the file open, such as an `sqlite3` shell"),
+            _ => None,
+        }
+    }
+
+    pub(super) fn of_sql(database: &str, source: DbErr) -> Self {
+        let database = database.to_owned();
+        match trouble(&source) {
+            Trouble::Full => Self::NoSpace { database },
+            Trouble::Io => Self::Io { database, message: source.to_string() },
+            Trouble::Busy => Self::Busy { database },
+            Trouble::CannotOpen | Trouble::NotADatabase | Trouble::Gone => Self::Unreachable { database, source },
+            Trouble::ReadOnly | Trouble::Other => Self::Sql { database, source },
+        }
+    }
+
+    /// Whether the statement itself was refused, rather than the whole database failing.
+    pub(super) fn is_of_statement(&self) -> bool {
+        matches!(self, Self::Sql { .. })
+    }
+}
+
+/// `SQLite`'s result codes, as far as they make a difference here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    Busy,
+    Full,
+    Io,
+    CannotOpen,
+    NotADatabase,
+    ReadOnly,
+    /// Not `SQLite`'s word: the pool or its thread is gone.
+    Gone,
+    Other,
+}
+
+fn trouble(error: &DbErr) -> Trouble {
+    let (DbErr::Conn(RuntimeErr::SqlxError(error))
+    | DbErr::Exec(RuntimeErr::SqlxError(error))
+    | DbErr::Query(RuntimeErr::SqlxError(error))) = error
+    else {
+        return if matches!(error, DbErr::ConnectionAcquire(_)) { Trouble::Gone } else { Trouble::Other };
+    };
+    match &**error {
+        sqlx::Error::Database(error) => {
+            error.code().and_then(|code| code.parse().ok()).map_or(Trouble::Other, trouble_of_code)
+        }
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
+            Trouble::Gone
+        }
+        _ => Trouble::Other,
+    }
+}
+
+/// <https://www.sqlite.org/rescode.html>; the low byte is the primary code.
+fn trouble_of_code(code: u32) -> Trouble {
+    // A full disk shows itself so where SQLite grows the `-shm` file.
+    const IOERR_SHMSIZE: u32 = 4874;
+    match (code, code & 0xff) {
+        (IOERR_SHMSIZE, _) | (_, 13) => Trouble::Full,
+        (_, 5 | 6) => Trouble::Busy,
+        (_, 10) => Trouble::Io,
+        (_, 3 | 14 | 23) => Trouble::CannotOpen,
+        (_, 11 | 26) => Trouble::NotADatabase,
+        (_, 8) => Trouble::ReadOnly,
+        _ => Trouble::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extended_codes_count_as_their_primary_ones() {
+        assert_eq!(trouble_of_code(5), Trouble::Busy);
+        assert_eq!(trouble_of_code(517), Trouble::Busy); // BUSY_SNAPSHOT
+        assert_eq!(trouble_of_code(1034), Trouble::Io); // IOERR_FSYNC
+        assert_eq!(trouble_of_code(4874), Trouble::Full);
+        assert_eq!(trouble_of_code(1555), Trouble::Other); // CONSTRAINT_PRIMARYKEY
+    }
+
+    #[test]
+    fn errors_of_the_system_find_their_variant() {
+        let of = |kind: std::io::ErrorKind| OpenError::of_io("sqlite://x.db", "x.db".as_ref(), &kind.into());
+        assert!(matches!(of(std::io::ErrorKind::StorageFull), OpenError::NoSpace { .. }));
+        assert!(matches!(of(std::io::ErrorKind::PermissionDenied), OpenError::NoPermission { .. }));
+        assert_eq!(
+            of(std::io::ErrorKind::TimedOut).to_string(),
+            "cannot open `x.db` of the database `sqlite://x.db`: timed out"
+        );
+    }
+}

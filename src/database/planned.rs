@@ -1,0 +1,279 @@
+//! Which plan wants which rows, and reading rows.
+
+use std::collections::{HashMap, HashSet};
+
+use sea_orm::sea_query::{Expr, ExprTrait, Order, Query, SelectStatement};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, Iterable, QueryFilter,
+    QueryOrder, QueryResult,
+};
+use uuid::Uuid;
+
+use super::checkpoint::{PartRow, build};
+use super::entity::backups::{Column, Entity as Backups};
+use super::entity::parts::{self, Entity as Parts};
+use super::entity::plan_entries::{self, Entity as PlanEntries};
+use super::writer::Write;
+use super::{Database, DatabaseError, Row, now_ms};
+use crate::state::State;
+
+/// Values bound to one statement: `SQLite` takes 32,766.
+const BINDS: usize = 30_000;
+
+/// Rows read at a time, so that 100,000 of them are never in memory twice.
+const PAGE: usize = 2_000;
+
+/// Ids in one `IN (…)`.
+const IDS: usize = 1_000;
+
+/// Columns that [`Row::to_insert`] fills.
+const INSERT_COLUMNS: usize = 35;
+
+/// Reading.
+///
+/// # Errors
+/// All of them: [`DatabaseError::Unreadable`] for a row that this version does not understand, and those of `SQLite`.
+impl Database {
+    /// The rows that `plan` wants, in its order; empty if it was never saved. All of one moment.
+    pub async fn planned_rows(&self, plan: &str) -> Result<Vec<Row>, DatabaseError> {
+        let snapshot = self.snapshot().await?;
+        self.rows_of_plan(&snapshot, plan).await
+    }
+
+    /// The rows with these ids that are there, in no order.
+    pub async fn rows(&self, ids: &[Uuid]) -> Result<Vec<Row>, DatabaseError> {
+        let snapshot = self.snapshot().await?;
+        let mut rows = Vec::with_capacity(ids.len());
+        for chunk in ids.chunks(IDS) {
+            let ids = chunk.iter().map(Uuid::to_string);
+            let found = query(self, &snapshot, &all_columns().and_where(Column::Id.is_in(ids)).to_owned()).await?;
+            self.read_rows(&found, &mut rows)?;
+        }
+        Ok(rows)
+    }
+
+    /// All rows there are, by id.
+    pub async fn all_rows(&self) -> Result<Vec<Row>, DatabaseError> {
+        self.rows_by_id(None).await
+    }
+
+    /// All rows that some plan wants, plan by plan, each with the plan's name; a row that two plans share comes twice.
+    pub async fn rows_in_plans(&self) -> Result<Vec<(String, Row)>, DatabaseError> {
+        let snapshot = self.snapshot().await?;
+        let mut rows = Vec::new();
+        for plan in self.plans_in(&snapshot).await? {
+            let of_plan = self.rows_of_plan(&snapshot, &plan).await?;
+            rows.extend(of_plan.into_iter().map(|row| (plan.clone(), row)));
+        }
+        Ok(rows)
+    }
+
+    /// The rows that were planned once and that no plan wants any more, by id.
+    pub async fn wanted_by_no_plan(&self) -> Result<Vec<Row>, DatabaseError> {
+        let wanted = Query::select().column(plan_entries::Column::BackupId).from(PlanEntries).to_owned();
+        self.rows_by_id(Some(Expr::col((Backups, Column::Id)).not_in_subquery(wanted))).await
+    }
+
+    async fn rows_by_id(&self, filter: Option<Expr>) -> Result<Vec<Row>, DatabaseError> {
+        let snapshot = self.snapshot().await?;
+        let mut rows: Vec<Row> = Vec::new();
+        loop {
+            let mut page = all_columns();
+            page.and_where_option(filter.clone()).order_by((Backups, Column::Id), Order::Asc).limit(PAGE as u64);
+            if let Some(last) = rows.last() {
+                page.and_where(Column::Id.gt(last.id.to_string()));
+            }
+            let found = query(self, &snapshot, &page).await?;
+            self.read_rows(&found, &mut rows)?;
+            if found.len() < PAGE {
+                return Ok(rows);
+            }
+        }
+    }
+
+    /// The names of all plans that want any row, sorted.
+    pub async fn plans(&self) -> Result<Vec<String>, DatabaseError> {
+        let snapshot = self.snapshot().await?;
+        self.plans_in(&snapshot).await
+    }
+
+    /// The finished parts of a copy, by number.
+    pub async fn parts(&self, id: Uuid) -> Result<Vec<PartRow>, DatabaseError> {
+        let found = Parts::find()
+            .filter(parts::Column::BackupId.eq(id.to_string()))
+            .order_by_asc(parts::Column::Number)
+            .all(&self.inner.readers)
+            .await
+            .map_err(|error| self.error(error))?;
+        let unreadable = |column: &str, value: i64| DatabaseError::Unreadable {
+            id: id.to_string(),
+            column: format!("parts.{column}"),
+            value: value.to_string(),
+        };
+        let read = |part: parts::Model| {
+            Ok(PartRow {
+                number: u32::try_from(part.number).map_err(|_| unreadable("number", part.number.into()))?,
+                size: u64::try_from(part.size).map_err(|_| unreadable("size", part.size))?,
+                reference: part.reference,
+                sha256_state: part.sha256_state,
+            })
+        };
+        found.into_iter().map(read).collect()
+    }
+
+    async fn plans_in(&self, snapshot: &DatabaseTransaction) -> Result<Vec<String>, DatabaseError> {
+        let column = plan_entries::Column::Plan;
+        let question =
+            Query::select().distinct().column(column).from(PlanEntries).order_by(column, Order::Asc).to_owned();
+        let found = query(self, snapshot, &question).await?;
+        found.iter().map(|result| result.try_get_by_index(0).map_err(|error| self.error(error))).collect()
+    }
+
+    /// By position, page by page: positions have no gaps.
+    async fn rows_of_plan(&self, snapshot: &DatabaseTransaction, plan: &str) -> Result<Vec<Row>, DatabaseError> {
+        let mut rows = Vec::new();
+        loop {
+            let page = all_columns()
+                .inner_join(
+                    PlanEntries,
+                    Expr::col((PlanEntries, plan_entries::Column::BackupId)).equals((Backups, Column::Id)),
+                )
+                .and_where(plan_entries::Column::Plan.eq(plan))
+                .and_where(plan_entries::Column::Position.gte(position(rows.len())))
+                .and_where(plan_entries::Column::Position.lt(position(rows.len() + PAGE)))
+                .order_by((PlanEntries, plan_entries::Column::Position), Order::Asc)
+                .to_owned();
+            let found = query(self, snapshot, &page).await?;
+            self.read_rows(&found, &mut rows)?;
+            if found.len() < PAGE {
+                return Ok(rows);
+            }
+        }
+    }
+
+    fn read_rows(&self, found: &[QueryResult], rows: &mut Vec<Row>) -> Result<(), DatabaseError> {
+        let name = self.name();
+        for result in found {
+            rows.push(Row::read(&name, result)?);
+        }
+        Ok(())
+    }
+}
+
+/// Planning.
+impl Database {
+    /// Makes `plan` want exactly `rows` (each id once), in this order, in one transaction; says whether anything had to
+    /// be written.
+    ///
+    /// Rows that are not there are inserted, NEW or FAILED as given. Of those that are, only what describes the backup
+    /// is brought up to date (names, times, sizes, tenant, instance, parent, datastore, metadata, expected digest,
+    /// regions, target catalog, source location; the location where it is still unset), and nothing once it is
+    /// COMPLETED.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Illegal`] for a row to insert in another state; [`DatabaseError::Unreadable`], and those of a
+    /// write.
+    pub async fn save_plan(&self, plan: &str, rows: &[Row]) -> Result<bool, DatabaseError> {
+        let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+        let stored: HashMap<Uuid, Row> = self.rows(&ids).await?.into_iter().map(|row| (row.id, row)).collect();
+        let entries = self.entries(plan).await?;
+        let now = now_ms();
+
+        let mut inserts = Vec::new();
+        let mut writes = Vec::new();
+        for row in rows {
+            match stored.get(&row.id) {
+                None if matches!(row.state, State::New | State::Failed) => inserts.push(row.to_insert(now)),
+                None => return Err(DatabaseError::Illegal { id: row.id, from: State::New, to: row.state }),
+                Some(stored) => writes.extend(described_anew(stored, row, now)),
+            }
+        }
+        let mut all: Vec<Write> = Vec::new();
+        let mut inserts = inserts.into_iter().peekable();
+        while inserts.peek().is_some() {
+            all.push(build(&Backups::insert_many(inserts.by_ref().take(BINDS / INSERT_COLUMNS))).into());
+        }
+        all.append(&mut writes);
+        all.extend(entries_anew(plan, &entries, &ids));
+        if all.is_empty() {
+            return Ok(false);
+        }
+        self.write(all).await?;
+        Ok(true)
+    }
+
+    async fn entries(&self, plan: &str) -> Result<HashMap<String, i32>, DatabaseError> {
+        let question = Query::select()
+            .column(plan_entries::Column::BackupId)
+            .column(plan_entries::Column::Position)
+            .from(PlanEntries)
+            .and_where(plan_entries::Column::Plan.eq(plan))
+            .to_owned();
+        let snapshot = self.snapshot().await?;
+        let found = query(self, &snapshot, &question).await?;
+        let entry = |result: &QueryResult| Ok((result.try_get_by_index(0)?, result.try_get_by_index(1)?));
+        found.iter().map(|result| entry(result).map_err(|error| self.error(error))).collect()
+    }
+}
+
+async fn query(
+    database: &Database,
+    snapshot: &DatabaseTransaction,
+    question: &SelectStatement,
+) -> Result<Vec<QueryResult>, DatabaseError> {
+    snapshot.query_all(question).await.map_err(|error| database.error(error))
+}
+
+/// All columns in the table's order, as [`Row::read`] wants them.
+fn all_columns() -> SelectStatement {
+    Query::select().columns(Column::iter().map(|column| (Backups, column))).from(Backups).to_owned()
+}
+
+/// The update that makes `stored` described as `planned`; none if it is, or if it is not to be touched.
+fn described_anew(stored: &Row, planned: &Row, now_ms: i64) -> Option<Write> {
+    let gets_location = stored.location.is_none() && planned.location.is_some();
+    if stored.state == State::Completed || (stored.is_described_as(planned) && !gets_location) {
+        return None;
+    }
+    let mut changes = planned.to_describe(now_ms);
+    if gets_location {
+        changes.location = Set(planned.location.clone());
+    }
+    let update = Backups::update_many()
+        .set(changes)
+        .filter(Column::Id.eq(stored.id.to_string()))
+        .filter(Column::State.ne(State::Completed.as_str()));
+    Some(build(&update).into())
+}
+
+/// The writes that turn `stored` entries (id to position) into `wanted` ones. What moved is taken out and put in.
+fn entries_anew(plan: &str, stored: &HashMap<String, i32>, wanted: &[Uuid]) -> Vec<Write> {
+    let wanted: Vec<(String, i32)> =
+        wanted.iter().enumerate().map(|(index, id)| (id.to_string(), position(index))).collect();
+    let new: Vec<&(String, i32)> = wanted.iter().filter(|(id, position)| stored.get(id) != Some(position)).collect();
+    let kept: HashSet<&str> =
+        wanted.iter().filter(|(id, position)| stored.get(id) == Some(position)).map(|(id, _)| id.as_str()).collect();
+    let gone: Vec<&String> = stored.keys().filter(|id| !kept.contains(id.as_str())).collect();
+
+    let mut writes = Vec::new();
+    for chunk in gone.chunks(IDS) {
+        let delete = PlanEntries::delete_many()
+            .filter(plan_entries::Column::Plan.eq(plan))
+            .filter(plan_entries::Column::BackupId.is_in(chunk.iter().map(|id| id.as_str())));
+        writes.push(build(&delete).into());
+    }
+    for chunk in new.chunks(BINDS / 3) {
+        let entry = |(id, position): &(String, i32)| plan_entries::ActiveModel {
+            plan: Set(plan.to_owned()),
+            backup_id: Set(id.clone()),
+            position: Set(*position),
+        };
+        writes.push(build(&PlanEntries::insert_many(chunk.iter().map(|pair| entry(pair)))).into());
+    }
+    writes
+}
+
+/// Plans have at most a million rows.
+fn position(index: usize) -> i32 {
+    i32::try_from(index).unwrap_or(i32::MAX)
+}

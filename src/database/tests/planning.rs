@@ -1,0 +1,180 @@
+//! Plans: rows inserted and described anew, order kept, nothing written without need.
+
+use uuid::Uuid;
+
+use super::super::{DatabaseError, NewRun, Row};
+use super::{Fixture, PLAN, copied, failure, holder, row, run, start};
+use crate::id::Sha256Digest;
+use crate::state::State;
+
+fn ids(rows: &[Row]) -> Vec<Uuid> {
+    rows.iter().map(|row| row.id).collect()
+}
+
+fn many(count: usize) -> Vec<Row> {
+    (0..count).map(|n| row(&format!("row {n}"))).collect()
+}
+
+#[tokio::test]
+async fn a_planned_row_comes_back_as_it_was() {
+    let fixture = Fixture::new().await;
+    let planned = row("a");
+    assert!(fixture.database.save_plan(PLAN, std::slice::from_ref(&planned)).await.expect("saved"));
+    let stored = fixture.row(planned.id).await;
+    assert!(stored.planned_ms > 1_700_000_000_000);
+    assert_eq!(stored, Row { planned_ms: stored.planned_ms, changed_ms: stored.planned_ms, ..planned });
+}
+
+#[tokio::test]
+async fn a_row_that_failed_while_planning_keeps_its_reason() {
+    let fixture = Fixture::new().await;
+    let planned = row("a").that_failed(failure());
+    fixture.database.save_plan(PLAN, std::slice::from_ref(&planned)).await.expect("saved");
+    let stored = fixture.row(planned.id).await;
+    assert_eq!((stored.state, stored.failure()), (State::Failed, Some(failure())));
+    assert!(stored.error_ms.is_some());
+    let odd = Row { state: State::Saving, ..row("b") };
+    let error = fixture.database.save_plan(PLAN, &[odd]).await.expect_err("never planned so");
+    assert!(matches!(error, DatabaseError::Illegal { to: State::Saving, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn saving_the_same_plan_again_writes_nothing() {
+    let fixture = Fixture::new().await;
+    // More than go into one statement, and more than are read at a time.
+    let rows = many(4_321);
+    assert!(fixture.database.save_plan(PLAN, &rows).await.expect("saved"));
+    let commits = fixture.database.commits();
+    assert!(!fixture.database.save_plan(PLAN, &rows).await.expect("saved"));
+    assert_eq!(fixture.database.commits(), commits);
+    assert_eq!(ids(&fixture.database.planned_rows(PLAN).await.expect("readable")), ids(&rows));
+}
+
+#[tokio::test]
+async fn the_order_is_the_plans_whatever_it_was_before() {
+    let fixture = Fixture::new().await;
+    let mut rows = many(30);
+    fixture.database.save_plan(PLAN, &rows).await.expect("saved");
+    rows.reverse();
+    rows.insert(7, row("in between"));
+    rows.remove(20);
+    fixture.database.save_plan(PLAN, &rows).await.expect("saved");
+    assert_eq!(ids(&fixture.database.planned_rows(PLAN).await.expect("readable")), ids(&rows));
+    rows.truncate(3);
+    fixture.database.save_plan(PLAN, &rows).await.expect("saved");
+    assert_eq!(ids(&fixture.database.planned_rows(PLAN).await.expect("readable")), ids(&rows));
+}
+
+#[tokio::test]
+async fn two_plans_share_a_row_and_what_nobody_wants_is_found() {
+    let fixture = Fixture::new().await;
+    let (shared, dropped) = (row("shared"), row("dropped"));
+    fixture.database.save_plan("one", &[shared.clone(), dropped.clone()]).await.expect("saved");
+    fixture.database.save_plan("two", std::slice::from_ref(&shared)).await.expect("saved");
+    assert_eq!(fixture.database.plans().await.expect("readable"), ["one", "two"]);
+    assert!(fixture.database.wanted_by_no_plan().await.expect("readable").is_empty());
+
+    fixture.database.save_plan("one", std::slice::from_ref(&shared)).await.expect("saved");
+    assert_eq!(ids(&fixture.database.wanted_by_no_plan().await.expect("readable")), [dropped.id]);
+    assert_eq!(fixture.database.all_rows().await.expect("readable").len(), 2);
+    let all = fixture.database.rows_in_plans().await.expect("readable");
+    let all: Vec<(&str, Uuid)> = all.iter().map(|(plan, row)| (plan.as_str(), row.id)).collect();
+    assert_eq!(all, [("one", shared.id), ("two", shared.id)]);
+}
+
+#[tokio::test]
+async fn all_rows_that_nobody_wants_are_found_however_many() {
+    let fixture = Fixture::new().await;
+    let rows = many(2_345);
+    fixture.database.save_plan(PLAN, &rows).await.expect("saved");
+    fixture.database.save_plan(PLAN, &[]).await.expect("saved");
+    let mut found = ids(&fixture.database.wanted_by_no_plan().await.expect("readable"));
+    let mut expected = ids(&rows);
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
+async fn what_describes_a_backup_follows_the_plan_until_it_is_registered() {
+    let fixture = Fixture::new().await;
+    let planned = row("a");
+    let anew = Row {
+        name: "new name".into(),
+        description: None,
+        parent_id: None,
+        expected_sha256: Some(Sha256Digest([1; 32])),
+        target_catalog: "another".into(),
+        location: Some("another location".into()),
+        bytes: Some(1),
+        ..planned.clone()
+    };
+    fixture.database.save_plan(PLAN, std::slice::from_ref(&planned)).await.expect("saved");
+    let claim = fixture.database.claim_copy(&planned, run(), &start("t")).await.expect("written").expect("free");
+    let before = fixture.row(planned.id).await;
+    assert!(fixture.database.save_plan(PLAN, std::slice::from_ref(&anew)).await.expect("saved"));
+    let after = fixture.row(planned.id).await;
+    let expected = Row {
+        name: anew.name.clone(),
+        description: None,
+        parent_id: None,
+        expected_sha256: anew.expected_sha256,
+        target_catalog: anew.target_catalog.clone(),
+        changed_ms: after.changed_ms,
+        ..before
+    };
+    assert_eq!(after, expected);
+
+    assert!(fixture.database.copied(claim, copied()).await.expect("written"));
+    assert_eq!(fixture.database.registered(&[claim]).await.expect("written"), [true]);
+    assert!(!fixture.database.save_plan(PLAN, &[planned]).await.expect("nothing to do"));
+}
+
+#[tokio::test]
+async fn a_location_is_filled_in_once() {
+    let fixture = Fixture::new().await;
+    let unset = Row { location: None, ..row("a") };
+    fixture.database.save_plan(PLAN, std::slice::from_ref(&unset)).await.expect("saved");
+    for location in ["first", "second"] {
+        let planned = Row { location: Some(location.into()), ..unset.clone() };
+        fixture.database.save_plan(PLAN, &[planned]).await.expect("saved");
+    }
+    assert_eq!(fixture.row(unset.id).await.location.as_deref(), Some("first"));
+}
+
+#[tokio::test]
+async fn words_of_another_version_are_named_and_never_guessed() {
+    for (column, value) in [("state", "RESTORED"), ("cause", "moon-phase"), ("sha256", "abc"), ("metadata", "{")] {
+        let fixture = Fixture::new().await;
+        let planned = row("a");
+        fixture.database.save_plan(PLAN, std::slice::from_ref(&planned)).await.expect("saved");
+        fixture.sql(&format!("UPDATE backups SET {column} = '{value}'")).await;
+        let error = fixture.database.planned_rows(PLAN).await.expect_err("unreadable");
+        let DatabaseError::Unreadable { id, column: of, value: what } = &error else { panic!("{error}") };
+        assert_eq!((id.as_str(), of.as_str(), what.as_str()), (planned.id.to_string().as_str(), column, value));
+    }
+}
+
+#[tokio::test]
+async fn runs_are_written_down_and_end_once() {
+    let fixture = Fixture::new().await;
+    let new = |plan: &str| NewRun {
+        plan: plan.into(),
+        plan_sha256: Sha256Digest([3; 32]),
+        host: holder().host,
+        pid: u32::MAX,
+        version: "0.1.0".into(),
+        regions: "[]".into(),
+    };
+    let first = fixture.database.begin_run(new("one")).await.expect("written");
+    let second = fixture.database.begin_run(new("two")).await.expect("written");
+    assert_eq!(fixture.database.last_run("one").await.expect("readable"), Some(first.clone()));
+    assert!(fixture.database.end_run(first.id, 4, "{}".into()).await.expect("written"));
+    assert!(!fixture.database.end_run(first.id, 0, "{}".into()).await.expect("written"));
+    let ended = fixture.database.last_run("one").await.expect("readable").expect("there");
+    assert_eq!((ended.exit_code, ended.summary.as_deref()), (Some(4), Some("{}")));
+    assert!(ended.ended_ms >= Some(ended.started_ms));
+    let last = fixture.database.last_runs(5).await.expect("readable");
+    assert_eq!(last.iter().map(|run| run.id).collect::<Vec<_>>(), [second.id, first.id]);
+    assert_eq!(fixture.database.last_run("three").await.expect("readable"), None);
+}
