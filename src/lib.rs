@@ -1,5 +1,6 @@
 //! Backhaul moves database backups between regions and makes them restorable there.
 
+pub mod copy;
 pub mod database;
 pub mod error;
 pub mod event;

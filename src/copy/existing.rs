@@ -1,0 +1,94 @@
+//! An object that lies under the target's final name already: adopted if it has the same bytes, else left alone.
+//!
+//! "The same" is a digest's word, never that of size, time or name.
+
+use super::{Checkpoint, CopyError, Job, Receipt, StreamHash, compare};
+use crate::failure::{Cause, Failure};
+use crate::id::{Key, Sha256Digest};
+use crate::store::{ObjectFacts, Pin, Source, StoreError, StoreErrorKind, Target, Upload};
+
+/// Bytes of one read while hashing what is there.
+pub(super) const READ_BYTES: u64 = 4 << 20;
+
+/// What lies under the final name, if anything does.
+pub(super) async fn facts<T: Source + Sync, E>(target: &T, key: &Key) -> Result<Option<ObjectFacts>, CopyError<E>> {
+    match target.head(key).await {
+        Ok(facts) => Ok(Some(facts)),
+        Err(error) if error.kind == StoreErrorKind::Missing => Ok(None),
+        Err(error) => Err(error.of_target().into()),
+    }
+}
+
+/// Adopts the existing object if its bytes are the source's. The source is read only if nobody knows its digest.
+pub(super) async fn adopt<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
+    source: &S,
+    target: &T,
+    job: &Job,
+    facts: &ObjectFacts,
+    checkpoint: &C,
+) -> Result<Receipt, CopyError<C::Error>> {
+    if facts.size != job.pin.size {
+        return Err(differs(job, &format!("{} bytes there, {} bytes at the source", facts.size, job.pin.size)).into());
+    }
+    let known = match job.expected.first() {
+        Some(expected) => expected.sha256,
+        None => digest(source, &job.source_key, &job.pin, |bytes| checkpoint.read(bytes))
+            .await
+            .map_err(StoreError::of_source)?,
+    };
+    compare(job, known, "known")?;
+    let receipt = adopt_known(target, job, facts, known).await?;
+    checkpoint.stored(receipt.bytes);
+    Ok(receipt)
+}
+
+/// Adopts the existing object if it has the digest `known`, and takes away what was staged beside it.
+pub(super) async fn adopt_known<T: Target + Sync, E>(
+    target: &T,
+    job: &Job,
+    facts: &ObjectFacts,
+    known: Sha256Digest,
+) -> Result<Receipt, CopyError<E>> {
+    let pin = Pin { etag: facts.etag.clone(), size: facts.size };
+    let there = digest(target, &job.target_key, &pin, |_| ()).await.map_err(StoreError::of_target)?;
+    if there != known {
+        return Err(differs(job, &format!("sha256 {there} there, sha256 {known} at the source")).into());
+    }
+    let staged = Upload { key: job.target_key.clone(), token: job.token.clone(), upload_id: None };
+    target.abandon(&staged).await.map_err(StoreError::of_target)?;
+    Ok(Receipt {
+        bytes: facts.size,
+        sha256: there,
+        etag: facts.etag.clone(),
+        verified: "already there, read whole, sha256",
+        adopted: true,
+    })
+}
+
+/// Reads a whole object and hashes it, telling `seen` of the bytes as they come.
+///
+/// # Errors
+/// As [`Source::read`].
+pub async fn digest<S: Source + Sync>(
+    store: &S,
+    key: &Key,
+    pin: &Pin,
+    mut seen: impl FnMut(u64),
+) -> Result<Sha256Digest, StoreError> {
+    let mut hash = StreamHash::default();
+    while hash.bytes() < pin.size {
+        let range = hash.bytes()..pin.size.min(hash.bytes() + READ_BYTES);
+        let bytes = store.read(key, range, pin).await?;
+        seen(bytes.len() as u64);
+        hash = hash.updated(bytes).await;
+    }
+    Ok(hash.digest())
+}
+
+fn differs(job: &Job, how: &str) -> Failure {
+    Failure::new(
+        Cause::TargetDiffers,
+        format!("another object lies under the target's name `{}`: {how}; nothing was overwritten", job.target_key),
+    )
+    .hint("move that object away if it is not needed, then run with --retry-failed")
+}

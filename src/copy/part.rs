@@ -1,0 +1,94 @@
+//! One part on its way: read, then hashed in its turn while it is written.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::{Checkpoint, CopyError, Job, Part, StreamHash, target_error};
+use crate::failure::{Cause, Failure};
+use crate::store::{Source, StoreError, Target, Upload};
+
+/// Number of parts of an object; an empty object has one empty part.
+pub(super) fn count(size: u64, part_size: u64) -> u32 {
+    u32::try_from(size.div_ceil(part_size).max(1)).expect("part_size is raised until the count fits")
+}
+
+/// The bytes of part `number`.
+pub(super) fn range(number: u32, size: u64, part_size: u64) -> Range<u64> {
+    let start = u64::from(number) * part_size;
+    start..size.min(start + part_size)
+}
+
+/// Hands the running hash from each part to the next, so that bytes are hashed in order while parts come and go in
+/// any order.
+pub(super) struct Baton(oneshot::Receiver<StreamHash>);
+
+impl Baton {
+    pub(super) fn new(hash: StreamHash) -> Self {
+        let (sender, receiver) = oneshot::channel();
+        sender.send(hash).ok().expect("the receiver is right here");
+        Self(receiver)
+    }
+
+    /// The turn of the next part, and where it hands the hash on to.
+    pub(super) fn pass(&mut self) -> (oneshot::Receiver<StreamHash>, oneshot::Sender<StreamHash>) {
+        let (sender, receiver) = oneshot::channel();
+        (std::mem::replace(&mut self.0, receiver), sender)
+    }
+
+    /// The hash after the last part.
+    pub(super) async fn last<E>(self) -> Result<StreamHash, CopyError<E>> {
+        self.0.await.map_err(|_| dropped())
+    }
+}
+
+/// A part that is hashed and durable.
+pub(super) struct Done {
+    pub(super) part: Part,
+    /// Where it ends in the object.
+    pub(super) end: u64,
+    /// Its memory, given back when this is dropped.
+    _permit: OwnedSemaphorePermit,
+}
+
+#[expect(clippy::too_many_arguments, reason = "one call site; a struct of borrows would only rename them")]
+pub(super) async fn transfer<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
+    source: &S,
+    target: &T,
+    job: &Job,
+    upload: &Upload,
+    checkpoint: &C,
+    number: u32,
+    range: Range<u64>,
+    turn: oneshot::Receiver<StreamHash>,
+    then: oneshot::Sender<StreamHash>,
+    permit: OwnedSemaphorePermit,
+) -> Result<Done, CopyError<C::Error>> {
+    let size = range.end - range.start;
+    let bytes = source.read(&job.source_key, range.clone(), &job.pin).await.map_err(StoreError::of_source)?;
+    checkpoint.read(size);
+    let hashed = hash_in_turn(bytes.clone(), turn, then);
+    let stored = async { target.part(upload, range.start, bytes).await.map_err(target_error) };
+    let (state, ()) = tokio::try_join!(hashed, stored)?;
+    Ok(Done { part: Part { number, size, state }, end: range.end, _permit: permit })
+}
+
+/// Waits for the hash of all earlier parts, adds this one's bytes off the async threads, and hands it on.
+async fn hash_in_turn<E>(
+    bytes: Bytes,
+    turn: oneshot::Receiver<StreamHash>,
+    then: oneshot::Sender<StreamHash>,
+) -> Result<Vec<u8>, CopyError<E>> {
+    let hash = turn.await.map_err(|_| dropped())?;
+    let hash = hash.updated(bytes).await;
+    let state = hash.to_state();
+    // Nobody waits after the last part, or when the copy is being given up.
+    let _ = then.send(hash);
+    Ok(state)
+}
+
+/// An earlier part failed; its own error is the one that is reported.
+fn dropped<E>() -> CopyError<E> {
+    CopyError::Failed(Failure::new(Cause::Internal, "an earlier part of the copy ended without its hash"))
+}
