@@ -1,5 +1,6 @@
 //! Backhaul moves database backups between regions and makes them restorable there.
 
+pub mod catalog;
 pub mod copy;
 pub mod database;
 pub mod error;
@@ -11,6 +12,8 @@ pub mod graph;
 pub mod id;
 pub mod number;
 pub mod plan;
+pub mod regions;
+pub mod register;
 pub mod schedule;
 pub mod state;
 pub mod store;

@@ -1,0 +1,131 @@
+//! The catalog `store`: records are NDJSON objects in the region's own store, so that a vault describes itself.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+
+use bytes::Bytes;
+
+use super::{Catalog, CatalogError, Ledger, Record};
+use crate::failure::{Cause, Failure};
+use crate::id::Sha256Digest;
+
+/// Where record objects lie in a store.
+pub const RECORDS_FOLDER: &str = ".backhaul/records/";
+
+/// What a [`Shelf`] could not do.
+#[derive(Debug, Clone)]
+pub enum ShelfError {
+    /// Another object lies under the name.
+    Exists,
+    /// No object lies under the name.
+    Missing,
+    /// Anything else.
+    Failed(Failure),
+}
+
+/// The little that a catalog of records needs of a store. Stores and catalogs do not know each other; `register`
+/// joins them.
+pub trait Shelf {
+    /// Names under a prefix, in byte order.
+    ///
+    /// # Errors
+    /// [`ShelfError::Failed`].
+    fn names(&self, prefix: &str) -> impl Future<Output = Result<Vec<String>, ShelfError>> + Send;
+
+    /// A whole small object.
+    ///
+    /// # Errors
+    /// [`ShelfError::Missing`] or [`ShelfError::Failed`].
+    fn get(&self, name: &str) -> impl Future<Output = Result<Bytes, ShelfError>> + Send;
+
+    /// Stores a whole small object durably; never replaces one. What a crash left of an earlier call with the same
+    /// name is taken away.
+    ///
+    /// # Errors
+    /// [`ShelfError::Exists`] or [`ShelfError::Failed`].
+    fn create(&self, name: &str, bytes: Bytes) -> impl Future<Output = Result<(), ShelfError>> + Send;
+}
+
+/// The records in one store.
+#[derive(Debug, Clone)]
+pub struct StoreCatalog<S> {
+    shelf: S,
+}
+
+impl<S: Shelf + Sync> StoreCatalog<S> {
+    /// The records on a shelf.
+    pub const fn new(shelf: S) -> Self {
+        Self { shelf }
+    }
+
+    /// The name of the record object of a batch.
+    fn object(batch: &str) -> String {
+        format!("{RECORDS_FOLDER}{batch}.ndjson")
+    }
+}
+
+impl<S: Shelf + Sync> Catalog for StoreCatalog<S> {
+    async fn ledger(&self) -> Result<Ledger, CatalogError> {
+        let mut ledger = Ledger::default();
+        let mut sources = BTreeMap::new();
+        for name in self.shelf.names(RECORDS_FOLDER).await.map_err(said)? {
+            let text = self.shelf.get(&name).await.map_err(said)?;
+            ledger.add(&name, &text, &mut sources);
+        }
+        match ledger.unreadable().first() {
+            None => Ok(ledger),
+            Some(line) => Err(CatalogError(
+                Failure::new(
+                    Cause::RecordConflict,
+                    format!("cannot read record object `{}`, line {}: {}", line.object, line.line, line.reason),
+                )
+                .hint("it was damaged, or written by a newer Backhaul; move it away to go on without its records"),
+            )),
+        }
+    }
+
+    async fn register(&self, batch: &str, records: &[Record]) -> Result<(), CatalogError> {
+        let name = Self::object(batch);
+        let mut text = Vec::new();
+        for record in records {
+            serde_json::to_writer(&mut text, record).expect("a record has only text keys");
+            text.push(b'\n');
+        }
+        match self.shelf.create(&name, text.into()).await {
+            Ok(()) => Ok(()),
+            // Ours, from before a crash: the name is a fresh UUID that only the database knew.
+            Err(ShelfError::Exists) => self.check_batch(&name, records).await,
+            Err(error) => Err(said(error)),
+        }
+    }
+}
+
+impl<S: Shelf + Sync> StoreCatalog<S> {
+    /// Makes sure that the record object that is there says what `records` say.
+    async fn check_batch(&self, name: &str, records: &[Record]) -> Result<(), CatalogError> {
+        let text = self.shelf.get(name).await.map_err(said)?;
+        let mut there = Ledger::default();
+        there.add(name, &text, &mut BTreeMap::new());
+        let same = |record: &Record| {
+            there.get(record.id).is_some_and(|other| -> bool {
+                let facts = |record: &Record| -> (Sha256Digest, String) { (record.sha256, record.location.clone()) };
+                facts(other) == facts(record)
+            })
+        };
+        match records.iter().find(|record| !same(record)) {
+            None => Ok(()),
+            Some(record) => Err(CatalogError(Failure::new(
+                Cause::RecordConflict,
+                format!("record object `{name}` is there and does not hold the record of `{}`", record.id),
+            ))),
+        }
+    }
+}
+
+fn said(error: ShelfError) -> CatalogError {
+    CatalogError(match error {
+        ShelfError::Failed(failure) => failure,
+        ShelfError::Missing => Failure::new(Cause::SourceError, "a record object went away while it was read"),
+        ShelfError::Exists => Failure::new(Cause::RecordConflict, "a record object with that name is there already"),
+    })
+}

@@ -1,0 +1,168 @@
+//! Regions that are contacted: references resolved, stores opened, each once and only when it is needed.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::failure::{Cause, Failure};
+use crate::plan::{CatalogSpec, Place, Reference, Region, StoreSpec};
+use crate::store::{FileStore, Store, Throttle};
+
+/// How far a command may go with a target region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// Only looks. A target folder that is not there yet counts as an empty one.
+    Look,
+    /// Writes copies and records; a target folder that is not there is made.
+    Write,
+}
+
+/// Regions as text for the `runs` table, so that later commands need no plan file: paths absolute, `${…}` unexpanded.
+///
+/// # Panics
+/// Never: texts serialize.
+#[must_use]
+pub fn as_written(regions: &[Region], folder: &Path) -> String {
+    let stored = regions.iter().map(|region| {
+        let StoreSpec::File { path, identity } = &region.store;
+        // What starts with a reference may be absolute once it is resolved, and then `join` lets it be.
+        StoredRegion {
+            name: region.name.to_string(),
+            store: "file".to_owned(),
+            folder: folder.to_string_lossy().into_owned(),
+            path: path.as_str().to_owned(),
+            identity: identity.clone(),
+        }
+    });
+    serde_json::to_string(&stored.collect::<Vec<_>>()).expect("texts serialize")
+}
+
+/// The regions of a recorded run, to be looked at only, without limits.
+///
+/// # Errors
+/// When the text is not what [`as_written`] of this version writes.
+pub fn recorded(text: &str, environment: &Environment) -> Result<Regions, serde_json::Error> {
+    let stored: Vec<StoredRegion> = serde_json::from_str(text)?;
+    let folder = stored.first().map(|region| PathBuf::from(&region.folder)).unwrap_or_default();
+    let specs = stored.into_iter().map(|region| {
+        let path: Reference = region.path.parse().map_err(serde::de::Error::custom)?;
+        Ok(Region {
+            name: region.name.as_str().into(),
+            store: StoreSpec::File { path, identity: region.identity },
+            catalog: CatalogSpec::Store,
+            place: Place::default(),
+        })
+    });
+    let specs: Vec<Region> = specs.collect::<Result<_, serde_json::Error>>()?;
+    let throttles = specs.iter().map(|_| Throttle::unlimited()).collect();
+    Ok(Regions::new(&folder, environment.clone(), specs, throttles))
+}
+
+/// One region in the `runs` table.
+#[derive(Serialize, Deserialize)]
+struct StoredRegion {
+    name: String,
+    store: String,
+    folder: String,
+    path: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    identity: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Role {
+    Source,
+    Target(Access),
+}
+
+/// Looks up an environment variable.
+pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// The process's own environment; a value that is not UTF-8 counts as unset.
+#[must_use]
+pub fn process_environment() -> Environment {
+    Arc::new(|name| std::env::var(name).ok())
+}
+
+/// The regions of a plan, opened on first use.
+pub struct Regions {
+    folder: PathBuf,
+    environment: Environment,
+    specs: Vec<Region>,
+    throttles: Vec<Throttle>,
+    opened: Mutex<HashMap<(usize, Role), Result<Store, Failure>>>,
+}
+
+impl std::fmt::Debug for Regions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Regions").field("specs", &self.specs).finish_non_exhaustive()
+    }
+}
+
+impl Regions {
+    /// Regions as written, with the limits of each, in the same order. Contacts nothing.
+    #[must_use]
+    pub fn new(folder: &Path, environment: Environment, specs: Vec<Region>, throttles: Vec<Throttle>) -> Self {
+        Self { folder: folder.to_owned(), environment, specs, throttles, opened: Mutex::new(HashMap::new()) }
+    }
+
+    /// The store of region number `index`, to read from: its folder must be there.
+    ///
+    /// # Errors
+    /// A failure of cause `unreachable`, the same at each call: an unset variable, or a folder that is not there.
+    pub fn source(&self, index: usize) -> Result<Store, Failure> {
+        self.open(index, Role::Source)
+    }
+
+    /// The store of region number `index`, to write to.
+    ///
+    /// # Errors
+    /// As [`Regions::source`].
+    pub fn target(&self, index: usize, access: Access) -> Result<Store, Failure> {
+        self.open(index, Role::Target(access))
+    }
+
+    /// What the store of a region is, whether its folder is there or not.
+    ///
+    /// # Errors
+    /// As [`Regions::source`], but never because the folder is not there.
+    pub fn identity(&self, index: usize) -> Result<String, Failure> {
+        self.target(index, Access::Look).map(|store| store.identity().to_owned())
+    }
+
+    /// The regions as written.
+    #[must_use]
+    pub fn specs(&self) -> &[Region] {
+        &self.specs
+    }
+
+    fn open(&self, index: usize, role: Role) -> Result<Store, Failure> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.entry((index, role)).or_insert_with(|| self.open_now(index, role)).clone()
+    }
+
+    fn open_now(&self, index: usize, role: Role) -> Result<Store, Failure> {
+        let region = &self.specs[index];
+        let throttle = self.throttles[index].clone();
+        let StoreSpec::File { path, identity } = &region.store;
+        let unreachable = |message: String, hint: Option<String>| Failure { cause: Cause::Unreachable, message, hint };
+        let path = path.expand(&*self.environment).map_err(|missing| {
+            unreachable(
+                format!("region `{}`: {missing}", region.name),
+                Some(format!("set it: export {}=…", missing.name)),
+            )
+        })?;
+        let path = self.folder.join(path);
+        let identity = identity.as_deref();
+        let store = match role {
+            Role::Source => FileStore::open(&path, identity, throttle),
+            Role::Target(Access::Look) => FileStore::absent(&path, identity, throttle),
+            Role::Target(Access::Write) => FileStore::create(&path, identity, throttle),
+        };
+        store.map(Store::File).map_err(|error| {
+            unreachable(format!("region `{}` cannot be reached: {}", region.name, error.message), error.hint)
+        })
+    }
+}

@@ -1,0 +1,162 @@
+//! Records of copies. The only place that uses a store and a catalog together.
+
+mod shelf;
+
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+
+use crate::catalog::{Catalog, CatalogError, Ledger, Origin, Record, RecordState, StoreCatalog};
+use crate::database::Row;
+use crate::failure::{Cause, Failure};
+use crate::store::Store;
+
+pub use shelf::RecordShelf;
+
+/// The catalog of records in a store.
+#[must_use]
+pub fn catalog(store: Store) -> StoreCatalog<RecordShelf> {
+    StoreCatalog::new(RecordShelf::new(store))
+}
+
+/// What registering a batch came to.
+#[derive(Debug, Default)]
+pub struct Registered {
+    /// Ids whose record is in the catalog now.
+    pub done: Vec<Uuid>,
+    /// Ids that cannot be registered, and why.
+    pub refused: Vec<(Uuid, Failure)>,
+}
+
+/// Puts the records of verified copies into the target's catalog, as one batch. Safe to repeat: a record that is
+/// there and says the same is not written again.
+///
+/// `batch` is in the database before this is called, so that what a crash leaves of it is found again; `rows` are as
+/// they were before that, with the batch of an earlier attempt.
+///
+/// # Errors
+/// [`CatalogError`] when the catalog cannot be read or written: then nothing was registered.
+pub async fn register(store: &Store, batch: Uuid, rows: &[Row], now_ms: i64) -> Result<Registered, CatalogError> {
+    let catalog = catalog(store.clone());
+    let mut registered = Registered::default();
+    let mut new = Vec::new();
+    // Only a copy that was tried before, or found in place, can have a record already.
+    let seen_before = rows.iter().any(|row| row.record.is_some() || is_adopted(row));
+    let ledger = if seen_before { catalog.ledger().await? } else { Ledger::default() };
+    for row in rows {
+        match standing(row, &ledger) {
+            Standing::Recorded => registered.done.push(row.id),
+            Standing::Refused(failure) => registered.refused.push((row.id, failure)),
+            Standing::New => new.push(record(row, now_ms)?),
+        }
+    }
+    if !new.is_empty() {
+        catalog.register(&batch.to_string(), &new).await?;
+        registered.done.extend(new.iter().map(|record| record.id));
+    }
+    Ok(registered)
+}
+
+/// Takes away what earlier batches of these rows left unpublished, if a crash ended them. Safe to repeat.
+///
+/// # Errors
+/// As [`register`].
+pub async fn settle(store: &Store, rows: &[Row]) -> Result<(), CatalogError> {
+    let batches: BTreeSet<&str> = rows.iter().filter_map(|row| row.record.as_deref()).collect();
+    let shelf = RecordShelf::new(store.clone());
+    for batch in batches {
+        shelf.settle(batch).await.map_err(|error| CatalogError(error.of_target()))?;
+    }
+    Ok(())
+}
+
+/// Appends the line that says a registered copy is broken or gone.
+///
+/// # Errors
+/// As [`register`].
+pub async fn record_failure(store: &Store, row: &Row, reason: &str, now_ms: i64) -> Result<(), CatalogError> {
+    let line = Record { state: RecordState::Failed, reason: Some(reason.to_owned()), ..record(row, now_ms)? };
+    catalog(store.clone()).register(&Uuid::now_v7().to_string(), &[line]).await
+}
+
+enum Standing {
+    New,
+    Recorded,
+    Refused(Failure),
+}
+
+fn standing(row: &Row, ledger: &Ledger) -> Standing {
+    if let Some(conflict) = ledger.conflict(row.id) {
+        return Standing::Refused(Failure::new(
+            Cause::RecordConflict,
+            format!(
+                "two records of `{}` differ in {}: {} in `{}`, {} in `{}`",
+                row.id,
+                conflict.field,
+                conflict.values[0],
+                conflict.objects[0],
+                conflict.values[1],
+                conflict.objects[1]
+            ),
+        ));
+    }
+    match ledger.get(row.id) {
+        Some(there) if Some(there.sha256) != row.sha256 || Some(&there.location) != row.location.as_ref() => {
+            Standing::Refused(Failure::new(
+                Cause::RecordConflict,
+                format!(
+                    "the catalog has another record under `{}`: sha256 {} at `{}`; ours is sha256 {} at `{}`",
+                    row.id,
+                    there.sha256,
+                    there.location.escape_debug(),
+                    row.sha256.map(|digest| digest.to_string()).unwrap_or_default(),
+                    row.location.as_deref().unwrap_or_default()
+                ),
+            ))
+        }
+        Some(there) if there.state == RecordState::Completed => Standing::Recorded,
+        // A `FAILED` line is followed by one that says it is well again.
+        Some(_) | None => Standing::New,
+    }
+}
+
+fn is_adopted(row: &Row) -> bool {
+    row.verified.as_deref().is_some_and(|verified| verified.starts_with("already there"))
+}
+
+/// The record of a verified copy.
+fn record(row: &Row, now_ms: i64) -> Result<Record, CatalogError> {
+    let unfinished = || {
+        CatalogError(Failure::new(Cause::Internal, format!("the row `{}` is registered before it is copied", row.id)))
+    };
+    Ok(Record {
+        id: row.id,
+        name: row.name.clone(),
+        description: row.description.clone(),
+        state: RecordState::Completed,
+        reason: None,
+        location: row.location.clone().ok_or_else(unfinished)?,
+        backup_type: row.backup_type.clone(),
+        size: row.size,
+        bytes: row.bytes.ok_or_else(unfinished)?,
+        sha256: row.sha256.ok_or_else(unfinished)?,
+        verified: row.verified.clone().ok_or_else(unfinished)?,
+        checksum: row.checksum.clone(),
+        tenant_id: row.tenant_id.clone(),
+        instance_id: row.instance_id.clone(),
+        created: row.created.clone(),
+        updated: row.updated.clone(),
+        backup_timestamp: row.backup_timestamp.clone(),
+        parent_id: row.parent_id,
+        datastore: row.datastore.clone(),
+        datastore_version: row.datastore_version.clone(),
+        metadata: row.metadata.clone(),
+        source: Origin {
+            region: row.source_region.clone(),
+            store: row.source_store.clone(),
+            id: row.source_id.clone(),
+            location: row.source_location.clone().unwrap_or_default(),
+        },
+        recorded_ms: now_ms,
+    })
+}
