@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod copy;
 pub mod database;
+pub mod engine;
 pub mod error;
 pub mod event;
 pub mod exit;
@@ -18,3 +19,4 @@ pub mod schedule;
 pub mod state;
 pub mod store;
 pub mod summary;
+pub mod survey;

@@ -1,0 +1,288 @@
+//! One attempt of one copy: claim, stream, checkpoint, and the row that says how it ended.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use uuid::Uuid;
+
+use super::{Ended, Engine, StepEnd, Task};
+use crate::copy::{self, Checkpoint, CopyError, Job, Part, Receipt, Resume, StreamHash};
+use crate::database::{Claim, Copied, CopyStart, DatabaseError, PartRow, Row};
+use crate::event::Event;
+use crate::failure::{Cause, Failure};
+use crate::id::Key;
+use crate::plan::Verify;
+use crate::regions::Access;
+use crate::schedule::{Outcome, Ready};
+use crate::state::State;
+use crate::store::{Store, Target, Upload};
+
+pub(super) async fn run(engine: Arc<Engine>, task: Task, ready: Ready, attempt: u16) -> Ended {
+    let mut step = Step { engine, ready, attempt, row: task.row.clone(), task };
+    let (outcome, claim) = step.attempt().await?;
+    Ok(vec![StepEnd { ready, outcome, row: step.row, claim }])
+}
+
+struct Step {
+    engine: Arc<Engine>,
+    ready: Ready,
+    attempt: u16,
+    task: Task,
+    row: Row,
+}
+
+type StepOutcome = Result<(Outcome, Option<Claim>), DatabaseError>;
+
+impl Step {
+    async fn attempt(&mut self) -> StepOutcome {
+        let (resume, restart) = self.checkpointed().await?;
+        let Some(job) = self.job(resume) else {
+            let failure = Failure::new(Cause::Internal, "a copy was started without its source being known");
+            return self.gave_up_unclaimed(failure).await;
+        };
+        let stores = self.stores();
+        // What an upload that cannot be resumed left is taken away before its token is forgotten.
+        if job.resume.is_none()
+            && let (Ok((_, target)), Some(upload)) = (&stores, self.upload_in_row())
+            && let Err(error) = target.abandon(&upload).await
+        {
+            return self.gave_up_unclaimed(error.of_target()).await;
+        }
+        let Some(claim) = self.claim(&job).await? else {
+            return Ok((Outcome::Stopped, None));
+        };
+        crate::fault::point("after-claim");
+        let (source, target) = match stores {
+            Ok(stores) => stores,
+            Err(failure) => return self.failed(claim, failure).await,
+        };
+        self.tell_start(&job, restart);
+        let checkpoint = RowCheckpoint::new(&self.engine, self.ready.position, claim);
+        let stop = self.engine.stop.draining();
+        let copied = tokio::select! {
+            copied = copy::copy(&source, &target, &job, &self.engine.limits.budget, &checkpoint, stop) => copied,
+            () = self.engine.stop.cut_off().cancelled() => Err(CopyError::Stopped),
+        };
+        let bytes_read = checkpoint.unrecorded();
+        match copied {
+            Ok(receipt) => self.copied(claim, receipt, bytes_read).await,
+            Err(CopyError::Stopped) => {
+                self.engine.database.drained(claim).await?;
+                Ok((Outcome::Stopped, None))
+            }
+            Err(CopyError::Lost(error)) => error.map_or(Ok((Outcome::Stopped, None)), Err),
+            Err(CopyError::Failed(failure)) => self.failed(claim, failure).await,
+            Err(CopyError::StartAgain(failure)) => self.start_again(claim, &target, &job, failure).await,
+        }
+    }
+
+    /// What an earlier attempt has finished; or why it cannot be used, if there is something that cannot.
+    async fn checkpointed(&self) -> Result<(Option<Resume>, Option<String>), DatabaseError> {
+        let Some(object) = &self.task.object else { return Ok((None, None)) };
+        let parts = self.engine.database.parts(self.row.id).await?;
+        let Some(last) = parts.last() else { return Ok((None, None)) };
+        let refused = |reason: &str| Ok((None, Some(reason.to_owned())));
+        if self.row.source_etag.as_deref() != Some(&object.pin.etag) || self.row.bytes != Some(object.pin.size) {
+            return refused("the source changed since its first parts were copied");
+        }
+        if self.row.part_size != Some(self.engine.part_size) {
+            return refused("the part size of the plan changed");
+        }
+        let Ok(hash) = StreamHash::from_state(&last.sha256_state) else {
+            return refused("the stored hash state is damaged or of another version");
+        };
+        let complete = parts.iter().zip(0..).all(|(part, number)| part.number == number);
+        let bytes: u64 = parts.iter().map(|part| part.size).sum();
+        if !complete || hash.bytes() != bytes || self.row.upload_token.is_none() {
+            return refused("the rows of its parts do not fit together");
+        }
+        Ok((Some(Resume { parts: last.number + 1, hash }), None))
+    }
+
+    fn job(&self, resume: Option<Resume>) -> Option<Job> {
+        let object = self.task.object.clone()?;
+        let token = match (&resume, &self.row.upload_token) {
+            (Some(_), Some(token)) => token.clone(),
+            _ => Uuid::new_v4().simple().to_string(),
+        };
+        Some(Job {
+            source_key: object.key,
+            pin: object.pin,
+            target_key: Key::parse(self.row.location.as_deref()?).ok()?,
+            part_size: self.engine.part_size,
+            token,
+            expected: object.expected,
+            read_back: self.engine.verify == Verify::ReadBack,
+            resume,
+        })
+    }
+
+    fn stores(&self) -> Result<(Store, Store), Failure> {
+        let source = self.engine.regions.source(self.task.source)?;
+        let target = self.engine.regions.target(self.task.target, Access::Write)?;
+        Ok((source, target))
+    }
+
+    /// What the row says may lie staged in the target.
+    fn upload_in_row(&self) -> Option<Upload> {
+        Some(Upload {
+            key: Key::parse(self.row.location.as_deref()?).ok()?,
+            token: self.row.upload_token.clone()?,
+            upload_id: self.row.upload_id.clone(),
+        })
+    }
+
+    /// The intent: object and token are in the database before anything is made in the store.
+    async fn claim(&mut self, job: &Job) -> Result<Option<Claim>, DatabaseError> {
+        let start = CopyStart {
+            attempt: u32::from(self.attempt),
+            upload_token: job.token.clone(),
+            part_size: job.part_size,
+            source_etag: job.pin.etag.clone(),
+            bytes: job.pin.size,
+            location: job.target_key.to_string(),
+            fresh: job.resume.is_none(),
+        };
+        let claim = self.engine.database.claim_copy(&self.row, self.engine.run, &start).await?;
+        if let Some(claim) = claim {
+            self.row.state = State::Building;
+            self.row.claim = claim.token();
+            self.row.upload_token = Some(start.upload_token);
+            self.row.part_size = Some(start.part_size);
+            self.row.source_etag = Some(start.source_etag);
+            self.row.bytes = Some(start.bytes);
+        }
+        Ok(claim)
+    }
+
+    fn tell_start(&self, job: &Job, restart: Option<String>) {
+        let item = self.ready.position;
+        if let Some(reason) = restart {
+            self.engine.tell(Event::Restarted { item, reason });
+        }
+        let resumed = job.resume.as_ref().map_or(0, |resume| resume.hash.bytes());
+        self.engine.tell(Event::CopyStarted { item, attempt: self.attempt, resumed });
+    }
+
+    async fn copied(&mut self, claim: Claim, receipt: Receipt, bytes_read: u64) -> StepOutcome {
+        let Receipt { bytes, sha256, etag, verified, adopted } = receipt;
+        crate::fault::point("before-copied");
+        let copied = Copied {
+            bytes,
+            bytes_read,
+            sha256,
+            verified: verified.to_owned(),
+            etag: Some(etag.clone()),
+            metadata: None,
+        };
+        if !self.engine.database.copied(claim, copied).await? {
+            return Ok((Outcome::Stopped, None));
+        }
+        crate::fault::point("after-copied");
+        self.row.state = State::Saving;
+        self.row.sha256 = Some(sha256);
+        self.row.etag = Some(etag);
+        self.row.verified = Some(verified.to_owned());
+        self.row.upload_token = None;
+        self.engine.tell(Event::Copied { item: self.ready.position, bytes, sha256, adopted });
+        Ok((Outcome::Done, None))
+    }
+
+    /// Another attempt follows, or the step gives up. What is staged stays for a cause that may pass.
+    async fn failed(&mut self, claim: Claim, failure: Failure) -> StepOutcome {
+        let database = &self.engine.database;
+        if let Some(delay_ms) = self.engine.next_attempt_in(self.attempt, failure.cause) {
+            database.attempt_failed(claim, State::Building, u32::from(self.attempt), &failure).await?;
+            self.engine.tell_retry(self.ready, self.attempt, delay_ms, &failure);
+            return Ok((Outcome::RetryAt(delay_ms), Some(claim)));
+        }
+        let transient = failure.cause.is_transient();
+        if transient && self.engine.stop.draining().is_cancelled() {
+            database.drained(claim).await?;
+            return Ok((Outcome::Stopped, None));
+        }
+        let abandoned = !transient && self.abandon().await;
+        database.failed(claim, State::Building, &failure, !abandoned).await?;
+        self.row.state = State::Failed;
+        self.engine.tell_failure(self.ready, failure);
+        Ok((Outcome::Failed, None))
+    }
+
+    /// Removes what is staged; if that fails the row keeps naming it, for the next run or `gc`.
+    async fn abandon(&self) -> bool {
+        match (self.engine.regions.target(self.task.target, Access::Write), self.upload_in_row()) {
+            (Ok(target), Some(upload)) => target.abandon(&upload).await.is_ok(),
+            (Err(_), Some(_)) => false,
+            (_, None) => true,
+        }
+    }
+
+    /// The upload is of no use any more: its parts go, and the next attempt starts from the first byte.
+    async fn start_again(&mut self, claim: Claim, target: &Store, job: &Job, failure: Failure) -> StepOutcome {
+        let upload = Upload { key: job.target_key.clone(), token: job.token.clone(), upload_id: None };
+        if target.abandon(&upload).await.is_err() {
+            return self.failed(claim, failure).await;
+        }
+        let start = CopyStart {
+            attempt: u32::from(self.attempt),
+            upload_token: Uuid::new_v4().simple().to_string(),
+            part_size: job.part_size,
+            source_etag: job.pin.etag.clone(),
+            bytes: job.pin.size,
+            location: job.target_key.to_string(),
+            fresh: true,
+        };
+        if !self.engine.database.restart_copy(claim, &start).await? {
+            return Ok((Outcome::Stopped, None));
+        }
+        self.row.upload_token = Some(start.upload_token);
+        self.engine.tell(Event::Restarted { item: self.ready.position, reason: failure.message.clone() });
+        // A lost upload is worth another attempt whatever its cause would say.
+        self.failed(claim, Failure { cause: Cause::TargetError, ..failure }).await
+    }
+
+    /// A failure before the row was claimed: nothing of it was changed.
+    async fn gave_up_unclaimed(&mut self, failure: Failure) -> StepOutcome {
+        self.engine.database.cannot_start(&self.row, &failure).await?;
+        self.row.state = State::Failed;
+        self.engine.tell_failure(self.ready, failure);
+        Ok((Outcome::Failed, None))
+    }
+}
+
+/// A copy's checkpoints as rows.
+struct RowCheckpoint<'a> {
+    engine: &'a Engine,
+    item: u32,
+    claim: Claim,
+    /// Bytes read from the source that no row counts yet.
+    unrecorded: AtomicU64,
+}
+
+impl<'a> RowCheckpoint<'a> {
+    const fn new(engine: &'a Engine, item: u32, claim: Claim) -> Self {
+        Self { engine, item, claim, unrecorded: AtomicU64::new(0) }
+    }
+
+    fn unrecorded(&self) -> u64 {
+        self.unrecorded.swap(0, Ordering::Relaxed)
+    }
+}
+
+impl Checkpoint for RowCheckpoint<'_> {
+    type Error = DatabaseError;
+
+    async fn part_done(&self, part: &Part) -> Result<bool, DatabaseError> {
+        let row = PartRow { number: part.number, size: part.size, reference: None, sha256_state: part.state.clone() };
+        self.engine.database.part_done(self.claim, row, self.unrecorded()).await
+    }
+
+    fn stored(&self, bytes: u64) {
+        self.engine.board.set_stored(self.item, bytes);
+    }
+
+    fn read(&self, bytes: u64) {
+        self.unrecorded.fetch_add(bytes, Ordering::Relaxed);
+        self.engine.board.bytes_read.fetch_add(bytes, Ordering::Relaxed);
+    }
+}

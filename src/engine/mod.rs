@@ -1,0 +1,317 @@
+//! Runs ready steps: asks the schedule what may start, lets each step do its work, and tells the schedule how it
+//! ended. Owns all state of a run; prints nothing.
+
+mod copy_step;
+mod limits;
+mod register_step;
+pub mod retry;
+mod stop;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use crate::copy::Expected;
+use crate::database::{Claim, Database, DatabaseError, Row};
+use crate::event::{Board, Event};
+use crate::failure::{Cause, Failure};
+use crate::id::Key;
+use crate::plan::{Retry, Verify};
+use crate::regions::Regions;
+use crate::schedule::{Fact, Outcome, Ready, Schedule};
+use crate::state::Step;
+use crate::survey::{Migration, SourceObject};
+
+pub use limits::RunLimits;
+pub use stop::Stop;
+
+/// Most records in one record object: a reader must be able to hold a few of them at once.
+const RECORDS_MAX: usize = 1_000;
+
+/// Longest time that a verified copy waits for others to be recorded with it.
+const GATHER: Duration = Duration::from_secs(1);
+
+/// Receives events; called from many tasks, must not wait.
+pub type Emit = Arc<dyn Fn(Event) + Send + Sync>;
+
+/// What a run works with. Shared by all its steps.
+pub struct Engine {
+    /// Where every fact is kept.
+    pub database: Database,
+    /// This run's id.
+    pub run: Uuid,
+    /// The plan's regions.
+    pub regions: Arc<Regions>,
+    /// Memory, rates and slots.
+    pub limits: RunLimits,
+    /// Attempts and pauses.
+    pub retry: Retry,
+    /// Size of a part, in bytes.
+    pub part_size: u64,
+    /// How copies are proved.
+    pub verify: Verify,
+    /// What reporters look at.
+    pub board: Arc<Board>,
+    /// Where events go.
+    pub emit: Emit,
+    /// How it is told to end early.
+    pub stop: Stop,
+}
+
+/// One migration of a run.
+#[derive(Debug, Clone)]
+pub struct Task {
+    /// Its row, kept as the database has it.
+    pub row: Row,
+    /// Number of the source region.
+    pub source: usize,
+    /// Number of the target region.
+    pub target: usize,
+    /// Position of the parent's task.
+    pub parent: Option<usize>,
+    /// The source object; none if the copy is done or cannot be.
+    pub object: Option<SourceObject>,
+    /// Whether it is worked on in this run.
+    pub due: bool,
+}
+
+impl Task {
+    /// The task of a surveyed migration.
+    #[must_use]
+    pub fn new(migration: Migration, due: bool) -> Self {
+        let Migration { row, source, target, parent, object, .. } = migration;
+        Self { row, source, target, parent, object, due }
+    }
+}
+
+/// How a step ended, and the row as it is now.
+struct StepEnd {
+    ready: Ready,
+    outcome: Outcome,
+    row: Row,
+    /// Still held between two attempts.
+    claim: Option<Claim>,
+}
+
+/// A step's own end, or the end of everything: the database does not take facts any more.
+type Ended = Result<Vec<StepEnd>, DatabaseError>;
+
+/// Runs all tasks that are due to their end, or until it is told to stop.
+///
+/// # Errors
+/// [`DatabaseError`] when a fact could not be stored: all steps are cut off, and what is not in the database will be
+/// done again.
+pub async fn run(engine: Arc<Engine>, tasks: Vec<Task>) -> Result<(), DatabaseError> {
+    let facts = tasks.iter().map(|task| Fact {
+        state: task.row.state,
+        parent: task.parent.map(position),
+        source: u16::try_from(task.source).expect("fewer than 65,536 regions"),
+        target: u16::try_from(task.target).expect("fewer than 65,536 regions"),
+        due: task.due,
+    });
+    let mut siblings: HashMap<(usize, Key), Vec<usize>> = HashMap::new();
+    for (position, task) in tasks.iter().enumerate() {
+        if let Some(object) = &task.object {
+            siblings.entry((task.source, object.key.clone())).or_default().push(position);
+        }
+    }
+    let schedule = Schedule::new(facts.collect(), engine.limits.slots.clone());
+    let mut run = Run {
+        engine,
+        schedule,
+        tasks,
+        steps: JoinSet::new(),
+        began: Instant::now(),
+        gathering: BTreeMap::new(),
+        registering: BTreeMap::new(),
+        attempts: HashMap::new(),
+        claims: HashMap::new(),
+        siblings,
+        draining: false,
+    };
+    let clock = Arc::clone(&run.engine);
+    tokio::select! {
+        ended = run.go() => ended,
+        () = clock.limits.follow_the_clock() => Ok(()),
+    }
+}
+
+struct Run {
+    engine: Arc<Engine>,
+    schedule: Schedule,
+    tasks: Vec<Task>,
+    steps: JoinSet<Ended>,
+    began: Instant,
+    /// Since when a target region has had something to register.
+    gathering: BTreeMap<u16, Instant>,
+    /// Batches under way by target region: one at a time, so that records gather meanwhile.
+    registering: BTreeMap<u16, usize>,
+    attempts: HashMap<Ready, u16>,
+    /// Claims held between two attempts.
+    claims: HashMap<Ready, Claim>,
+    /// Positions of the tasks that copy the same object.
+    siblings: HashMap<(usize, Key), Vec<usize>>,
+    draining: bool,
+}
+
+impl Run {
+    async fn go(&mut self) -> Result<(), DatabaseError> {
+        loop {
+            self.start_copies();
+            self.start_registers();
+            if self.steps.is_empty() && self.schedule.is_finished() {
+                return Ok(());
+            }
+            let wake = self.next_wake();
+            let stop = self.engine.stop.clone();
+            tokio::select! {
+                Some(ended) = self.steps.join_next() => self.step_ended(ended).await?,
+                () = stop.draining().cancelled(), if !self.draining => self.drain(stop.reason()).await?,
+                () = tokio::time::sleep_until(wake.into()) => {}
+            }
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// When something is to be looked at again although no step has ended.
+    fn next_wake(&self) -> Instant {
+        let due = self.schedule.next_due_ms().map(|at| self.began + Duration::from_millis(at));
+        let gathered = self.gathering.values().min().map(|since| *since + GATHER);
+        due.into_iter().chain(gathered).min().unwrap_or_else(|| Instant::now() + Duration::from_mins(1))
+    }
+
+    fn start_copies(&mut self) {
+        for ready in self.schedule.start_copies(self.now_ms()) {
+            let task = self.tasks[ready.position as usize].clone();
+            let attempt = self.attempt(ready);
+            let task = self.with_sibling_digest(task);
+            self.steps.spawn(copy_step::run(Arc::clone(&self.engine), task, ready, attempt));
+        }
+    }
+
+    fn start_registers(&mut self) {
+        let now = Instant::now();
+        for (target, count, may_wait) in self.schedule.registrable(self.now_ms()) {
+            if self.registering.get(&target).is_some_and(|running| *running > 0) {
+                continue;
+            }
+            let since = *self.gathering.entry(target).or_insert(now);
+            if may_wait && !self.draining && count < RECORDS_MAX && now < since + GATHER {
+                continue;
+            }
+            self.gathering.remove(&target);
+            let batch: Vec<(Ready, u16, Task)> = self
+                .schedule
+                .start_registers(self.now_ms(), target, RECORDS_MAX)
+                .into_iter()
+                .map(|ready| (ready, self.attempt(ready), self.tasks[ready.position as usize].clone()))
+                .collect();
+            *self.registering.entry(target).or_default() += 1;
+            self.steps.spawn(register_step::run(Arc::clone(&self.engine), usize::from(target), batch));
+        }
+    }
+
+    /// Adds the digest that the copy of the same source to another target has found meanwhile.
+    fn with_sibling_digest(&self, mut task: Task) -> Task {
+        let Some(object) = &mut task.object else { return task };
+        let mut siblings = self.siblings.get(&(task.source, object.key.clone())).into_iter().flatten();
+        let digest = siblings.find_map(|sibling| self.tasks[*sibling].row.sha256);
+        object.expected.extend(digest.map(|sha256| Expected { sha256, from: "the copy in another region has" }));
+        task
+    }
+
+    /// Counts an attempt of a step, from 1.
+    fn attempt(&mut self, ready: Ready) -> u16 {
+        let attempt = self.attempts.entry(ready).or_default();
+        *attempt += 1;
+        *attempt
+    }
+
+    async fn step_ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) -> Result<(), DatabaseError> {
+        // A panic in a step is a fault of ours: it ends the run loudly, and the row goes on from its checkpoint.
+        let ends = ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        if let Some(first) = ends.first().filter(|end| end.ready.step == Step::Register) {
+            let target = self.tasks[first.ready.position as usize].target;
+            let target = u16::try_from(target).expect("fewer than 65,536 regions");
+            *self.registering.entry(target).or_insert(1) -= 1;
+        }
+        for end in ends {
+            self.tasks[end.ready.position as usize].row = end.row;
+            let outcome = match end.outcome {
+                Outcome::RetryAt(delay_ms) if !self.draining => {
+                    self.claims.extend(end.claim.map(|claim| (end.ready, claim)));
+                    Outcome::RetryAt(self.now_ms() + delay_ms)
+                }
+                Outcome::RetryAt(_) => {
+                    self.engine.give_back(end.ready.step, end.claim).await?;
+                    Outcome::Stopped
+                }
+                outcome => outcome,
+            };
+            self.schedule.ended(end.ready, outcome);
+        }
+        Ok(())
+    }
+
+    async fn drain(&mut self, reason: String) -> Result<(), DatabaseError> {
+        self.draining = true;
+        (self.engine.emit)(Event::Draining { reason });
+        // Steps that wait for their next attempt will not get it: their claims are given back.
+        for ready in self.schedule.drain() {
+            let claim = self.claims.remove(&ready);
+            self.engine.give_back(ready.step, claim).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Engine {
+    /// Gives the claim of a row back that was between two attempts.
+    async fn give_back(&self, step: Step, claim: Option<Claim>) -> Result<(), DatabaseError> {
+        match (step, claim) {
+            (Step::Copy, Some(claim)) => self.database.drained(claim).await?,
+            (Step::Register, Some(claim)) => self.database.released(claim).await?,
+            (_, None) => true,
+        };
+        Ok(())
+    }
+
+    /// The pause before the attempt after number `attempt`, in milliseconds; none when there is no further one.
+    fn next_attempt_in(&self, attempt: u16, cause: Cause) -> Option<u64> {
+        if !cause.is_transient() || attempt >= self.retry.attempts || self.stop.draining().is_cancelled() {
+            return None;
+        }
+        let delay = retry::delay(attempt, self.retry.max_delay, fastrand::f64());
+        Some(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn tell(&self, event: Event) {
+        (self.emit)(event);
+    }
+
+    /// Tells of a failed attempt that is not the last.
+    fn tell_retry(&self, ready: Ready, attempt: u16, delay_ms: u64, failure: &Failure) {
+        self.tell(Event::Retrying {
+            item: ready.position,
+            step: ready.step,
+            attempt,
+            attempts: self.retry.attempts,
+            delay_ms,
+            failure: failure.clone(),
+        });
+    }
+
+    fn tell_failure(&self, ready: Ready, failure: Failure) {
+        self.tell(Event::Failed { item: ready.position, step: ready.step, failure });
+    }
+}
+
+fn position(position: usize) -> u32 {
+    u32::try_from(position).expect("fewer than 2^32 migrations")
+}

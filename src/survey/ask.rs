@@ -1,0 +1,187 @@
+//! Questions to stores: what the source objects are now, and what lies in the targets.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures::StreamExt;
+use futures::stream;
+
+use super::{Migration, Surveyor};
+use crate::copy::Expected;
+use crate::failure::{Cause, Failure};
+use crate::id::Key;
+use crate::number::format_bytes;
+use crate::regions::Access;
+use crate::state::State;
+use crate::store::{ObjectFacts, Pin, Source as _, StoreError, StoreErrorKind};
+
+/// Questions under way at a time.
+const QUESTIONS: usize = 32;
+
+/// Looks whether the verified copies of rows that failed to be registered still lie in their targets.
+pub(super) async fn failed_copies(surveyor: &Surveyor<'_>, migrations: &mut [Migration]) {
+    let failed = migrations.iter_mut().filter(|migration| {
+        migration.row.state == State::Failed && migration.row.sha256.is_some() && migration.row.etag.is_some()
+    });
+    let looks = stream::iter(failed)
+        .map(|migration| async {
+            let Some(key) = migration.row.location.as_deref().and_then(|location| Key::parse(location).ok()) else {
+                return;
+            };
+            let Ok(store) = surveyor.regions.target(migration.target, Access::Look) else { return };
+            let there = store.head(&key).await;
+            migration.copy_is_there = there
+                .is_ok_and(|facts| Some(facts.etag) == migration.row.etag && Some(facts.size) == migration.row.bytes);
+            if migration.copy_is_there {
+                migration.failure = None;
+            }
+        })
+        .buffer_unordered(QUESTIONS);
+    looks.collect::<()>().await;
+}
+
+/// Asks for the source object of every migration that is still to be copied; each object once, however many
+/// targets it has.
+pub(super) async fn sources(surveyor: &Surveyor<'_>, migrations: &mut [Migration]) {
+    let mut objects: BTreeMap<(usize, Key), Vec<usize>> = BTreeMap::new();
+    for (position, migration) in migrations.iter().enumerate() {
+        let open =
+            matches!(migration.row.state, State::New | State::Building | State::Failed) && !migration.copy_is_there;
+        if let (true, None, Some(object)) = (open, &migration.failure, &migration.object) {
+            objects.entry((migration.source, object.key.clone())).or_default().push(position);
+        }
+    }
+    let answers = stream::iter(objects)
+        .map(|((region, key), positions)| async move {
+            let answer = match surveyor.regions.source(region) {
+                Ok(store) => store.head(&key).await.map_err(StoreError::of_source),
+                Err(failure) => Err(failure),
+            };
+            (positions, answer)
+        })
+        .buffer_unordered(QUESTIONS)
+        .collect::<Vec<_>>()
+        .await;
+    let digests = known_digests(surveyor);
+    for (positions, answer) in answers {
+        for position in positions {
+            let migration = &mut migrations[position];
+            match &answer {
+                Ok(facts) => {
+                    let source = (migration.row.source_store.clone(), source_text(&migration.row));
+                    answered(surveyor, migration, facts, digests.get(&source));
+                }
+                Err(failure) => migration.failure = Some(failure.clone()),
+            }
+        }
+    }
+}
+
+/// Digests that earlier copies found, by source: of this target's row or of another's.
+fn known_digests(surveyor: &Surveyor<'_>) -> HashMap<(String, String), Expected> {
+    let mut digests = HashMap::new();
+    for row in surveyor.rows.values() {
+        if let Some(sha256) = row.sha256 {
+            let known = Expected { sha256, from: "an earlier copy had" };
+            digests.insert((row.source_store.clone(), source_text(row)), known);
+        }
+    }
+    digests
+}
+
+fn source_text(row: &crate::database::Row) -> String {
+    row.source_id.clone().or_else(|| row.source_location.clone()).unwrap_or_default()
+}
+
+fn answered(surveyor: &Surveyor<'_>, migration: &mut Migration, facts: &ObjectFacts, known: Option<&Expected>) {
+    let Some(object) = &mut migration.object else { return };
+    let pinned = std::mem::replace(&mut object.pin, Pin { etag: facts.etag.clone(), size: facts.size });
+    object.expected.extend(known.cloned());
+    if let Some(sha256) = facts.sha256 {
+        object.expected.push(Expected { sha256, from: "the source store says" });
+    }
+    migration.row.bytes.get_or_insert(facts.size);
+    let part = surveyor.plan.part_size.min(facts.size);
+    let is_pinned = !pinned.etag.is_empty() || pinned.size != 0;
+    if is_pinned && pinned != object.pin {
+        migration.failure = Some(
+            Failure::new(
+                Cause::SourceChanged,
+                format!(
+                    "`{}` is not what the plan pins: {} bytes, version {} now; {} bytes, version {} in the plan",
+                    object.key, facts.size, facts.etag, pinned.size, pinned.etag
+                ),
+            )
+            .hint("if it was replaced on purpose, correct the `pin` of the entry or take it out"),
+        );
+    } else if let Some(recorded) = object.recorded_bytes.filter(|bytes| *bytes != facts.size) {
+        migration.failure = Some(Failure::new(
+            Cause::SourceChanged,
+            format!("the record of `{}` says {recorded} bytes, and the object has {}", object.key, facts.size),
+        ));
+    } else if part > surveyor.plan.limits.memory {
+        migration.failure = Some(
+            Failure::new(
+                Cause::TooLarge,
+                format!(
+                    "one part of `{}` is {} and does not fit into `memory`, which is {}",
+                    object.key,
+                    format_bytes(part),
+                    format_bytes(surveyor.plan.limits.memory)
+                ),
+            )
+            .hint(format!("set `limits: {{ memory: {} }}` or a smaller `part_size`", format_bytes(part))),
+        );
+    }
+}
+
+/// Looks at what lies in the targets: objects under the final names, and room for all that is to come.
+pub(super) async fn targets(surveyor: &Surveyor<'_>, migrations: &mut [Migration], warnings: &mut Vec<Failure>) {
+    let needed: BTreeMap<usize, AtomicU64> =
+        migrations.iter().map(|migration| (migration.target, AtomicU64::new(0))).collect();
+    let looks = stream::iter(migrations.iter_mut())
+        .map(|migration| async { look(surveyor, migration, &needed).await })
+        .buffer_unordered(QUESTIONS);
+    looks.collect::<()>().await;
+    for (target, needed) in needed {
+        let needed = needed.into_inner();
+        let Ok(store) = surveyor.regions.target(target, Access::Look) else { continue };
+        if let Ok(Some(free)) = store.free_bytes().await
+            && free < needed
+        {
+            let name = &surveyor.plan.regions[target].name;
+            let message =
+                format!("region `{name}` has {} free, and the plan needs {}", format_bytes(free), format_bytes(needed));
+            warnings.push(Failure::new(Cause::NoSpace, message));
+        }
+    }
+}
+
+async fn look(surveyor: &Surveyor<'_>, migration: &mut Migration, needed: &BTreeMap<usize, AtomicU64>) {
+    if migration.failure.is_some() || matches!(migration.row.state, State::Saving | State::Completed) {
+        return;
+    }
+    let (Some(object), Some(location)) = (&migration.object, &migration.row.location) else { return };
+    let Ok(key) = Key::parse(location) else { return };
+    let there = match surveyor.regions.target(migration.target, Access::Look) {
+        Ok(store) => store.head(&key).await.map_err(|error| (error.kind, error.of_target())),
+        Err(failure) => Err((StoreErrorKind::Io, failure)),
+    };
+    match there {
+        Ok(facts) if facts.size == object.pin.size => migration.exists = true,
+        Ok(facts) => {
+            let message = format!(
+                "another object lies under the target's name `{key}`: {} bytes there, {} bytes at the source",
+                facts.size, object.pin.size
+            );
+            migration.failure = Some(
+                Failure::new(Cause::TargetDiffers, message)
+                    .hint("nothing is ever overwritten; move that object away if it is not needed"),
+            );
+        }
+        Err((StoreErrorKind::Missing, _)) => {
+            needed[&migration.target].fetch_add(object.pin.size, Ordering::Relaxed);
+        }
+        Err((_, failure)) => migration.failure = Some(failure),
+    }
+}

@@ -1,0 +1,78 @@
+//! The catalogs that a survey asks, each once.
+
+use std::collections::HashMap;
+
+use super::Surveyor;
+use super::wanted::find;
+use crate::catalog::{Catalog, Ledger, Record, RecordState};
+use crate::failure::{Cause, Failure};
+use crate::regions::Access;
+use crate::register;
+
+/// What a region is to the plan where its catalog is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Role {
+    /// Its folder must be there.
+    Source,
+    /// A folder that is not there yet has no records.
+    Target,
+}
+
+/// The catalogs that were asked, each once.
+pub(super) struct Catalogs<'a> {
+    surveyor: &'a Surveyor<'a>,
+    ledgers: HashMap<(usize, Role), Result<Ledger, Failure>>,
+}
+
+impl<'a> Catalogs<'a> {
+    /// None asked yet.
+    pub(super) fn of(surveyor: &'a Surveyor<'a>) -> Self {
+        Self { surveyor, ledgers: HashMap::new() }
+    }
+
+    /// The records of a region. As a source it must be there: a region that went away is not an empty one.
+    pub(super) async fn ledger(&mut self, region: usize, role: Role) -> Result<&Ledger, Failure> {
+        if !self.ledgers.contains_key(&(region, role)) {
+            let store = match role {
+                Role::Source => self.surveyor.regions.source(region),
+                Role::Target => self.surveyor.regions.target(region, Access::Look),
+            };
+            let ledger = match store {
+                Ok(store) => register::catalog(store).ledger().await.map_err(|error| error.0),
+                Err(failure) => Err(failure),
+            };
+            self.ledgers.insert((region, role), ledger);
+        }
+        self.ledgers[&(region, role)].as_ref().map_err(Clone::clone)
+    }
+
+    /// One record of a source region that can be restored.
+    pub(super) async fn record(&mut self, region: usize, id: &str) -> Result<Record, Failure> {
+        let name = self.surveyor.plan.regions[region].name.clone();
+        let ledger = self.ledger(region, Role::Source).await?;
+        let Some(record) = find(ledger, id) else {
+            let failure = Failure::new(
+                Cause::SourceMissing,
+                format!("region `{name}` has no record with the id `{}`", id.escape_debug()),
+            );
+            return Err(failure.hint(format!("backhaul init --from … lists the records of `{name}`")));
+        };
+        if let Some(conflict) = ledger.conflict(record.id) {
+            return Err(Failure::new(
+                Cause::RecordConflict,
+                format!(
+                    "two records of `{id}` in region `{name}` differ in {}: {} in `{}`, {} in `{}`",
+                    conflict.field, conflict.values[0], conflict.objects[0], conflict.values[1], conflict.objects[1]
+                ),
+            ));
+        }
+        if record.state == RecordState::Failed {
+            let why = record.reason.as_deref().unwrap_or("no reason was recorded");
+            return Err(Failure::new(
+                Cause::SourceUnreadable,
+                format!("the record `{id}` in region `{name}` says FAILED: {}", why.escape_debug()),
+            ));
+        }
+        Ok(record.clone())
+    }
+}

@@ -1,0 +1,153 @@
+//! A migration for each wanted backup and target: the row that the database has or is to get.
+
+use uuid::Uuid;
+
+use super::catalogs::Catalogs;
+use super::wanted::{Source, Wanted, WantedList};
+use super::{Migration, SourceObject, SurveyError, Surveyor};
+use crate::catalog::Record;
+use crate::copy::Expected;
+use crate::database::Row;
+use crate::failure::Failure;
+use crate::id::target_id;
+use crate::state::State;
+use crate::store::Pin;
+
+impl Surveyor<'_> {
+    /// A migration for each wanted backup and target, not yet linked or asked about.
+    pub(super) async fn drafts(
+        &self,
+        stores: &[String],
+        catalogs: &mut Catalogs<'_>,
+        list: &WantedList,
+    ) -> Result<Vec<Migration>, SurveyError> {
+        let mut drafts = Vec::new();
+        for wanted in &list.items {
+            let ids: Vec<Uuid> = wanted
+                .targets
+                .iter()
+                .map(|target| target_id(&stores[wanted.region], wanted.source.text(), &stores[*target]))
+                .collect();
+            let all_done = ids.iter().all(|id| self.is_completed(*id));
+            let record = match &wanted.source {
+                Source::Id(id) if !all_done => Some(catalogs.record(wanted.region, id).await),
+                _ => None,
+            };
+            for (target, id) in wanted.targets.iter().zip(ids) {
+                drafts.push(self.draft(stores, wanted, *target, id, record.as_ref()));
+            }
+        }
+        Ok(drafts)
+    }
+
+    fn draft(
+        &self,
+        stores: &[String],
+        wanted: &Wanted,
+        target: usize,
+        id: Uuid,
+        record: Option<&Result<Record, Failure>>,
+    ) -> Migration {
+        let mut migration = Migration {
+            row: self.rows.get(&id).cloned().unwrap_or_else(|| Row::new(id)),
+            source: wanted.region,
+            target,
+            parent: None,
+            object: None,
+            failure: None,
+            copy_is_there: false,
+            exists: false,
+            place: wanted.place,
+        };
+        let row = &mut migration.row;
+        if row.state == State::Completed {
+            return migration;
+        }
+        row.region = self.plan.regions[target].name.to_string();
+        row.source_region = self.plan.regions[wanted.region].name.to_string();
+        row.target_store.clone_from(&stores[target]);
+        row.target_catalog = format!("store:{}", stores[target]);
+        row.source_store.clone_from(&stores[wanted.region]);
+        let mut known = Vec::new();
+        if let Some(sha256) = wanted.known.sha256 {
+            known.push(Expected { sha256, from: "the plan says" });
+        }
+        let key = match (&wanted.source, record) {
+            (Source::Location(key), _) => {
+                row.source_location = Some(key.to_string());
+                row.location = Some(key.to_string());
+                Some(key.clone())
+            }
+            (Source::Id(id), Some(Ok(record))) => {
+                row.source_id = Some(id.clone());
+                known.push(Expected { sha256: record.sha256, from: "the source's record says" });
+                Self::describe(row, record);
+                match record.key() {
+                    Ok(key) => {
+                        row.source_location = Some(key.to_string());
+                        row.location.get_or_insert_with(|| format!("{}{}", row.id, key.extensions()));
+                        Some(key)
+                    }
+                    Err(failure) => {
+                        migration.failure = Some(failure);
+                        None
+                    }
+                }
+            }
+            (Source::Id(id), Some(Err(failure))) => {
+                row.source_id = Some(id.clone());
+                migration.failure = Some(failure.clone());
+                None
+            }
+            (Source::Id(_), None) => None,
+        };
+        self.name(&mut migration.row, wanted, record.and_then(|record| record.as_ref().ok()));
+        if let (true, Some(sha256)) = (known.is_empty(), migration.row.expected_sha256) {
+            known.push(Expected { sha256, from: "an earlier copy had" });
+        }
+        migration.row.expected_sha256 = known.first().map(|expected| expected.sha256);
+        migration.object = key.map(|key| SourceObject {
+            key,
+            // Filled in by asking the source; until then it is what the plan pins.
+            pin: wanted.known.pin.clone().unwrap_or(Pin { etag: String::new(), size: 0 }),
+            recorded_bytes: record.and_then(|record| record.as_ref().ok()).map(|record| record.bytes),
+            expected: known,
+        });
+        migration
+    }
+
+    /// Takes over what the source's record says.
+    fn describe(row: &mut Row, record: &Record) {
+        row.backup_type.clone_from(&record.backup_type);
+        row.size = record.size;
+        row.tenant_id.clone_from(&record.tenant_id);
+        row.instance_id.clone_from(&record.instance_id);
+        row.checksum.clone_from(&record.checksum);
+        row.created.clone_from(&record.created);
+        row.updated.clone_from(&record.updated);
+        row.backup_timestamp.clone_from(&record.backup_timestamp);
+        row.datastore.clone_from(&record.datastore);
+        row.datastore_version.clone_from(&record.datastore_version);
+        row.description.clone_from(&record.description);
+        row.metadata.clone_from(&record.metadata);
+    }
+
+    /// The copy's name and description: the entry's own, else the template's and the record's.
+    fn name(&self, row: &mut Row, wanted: &Wanted, record: Option<&Record>) {
+        let source = wanted.source.text();
+        let own_name =
+            record.map_or_else(|| source.rsplit('/').next().unwrap_or(source).to_owned(), |record| record.name.clone());
+        row.name = wanted.name.clone().unwrap_or_else(|| {
+            self.plan
+                .name_template
+                .replace("{created}", row.created.as_deref().unwrap_or_default())
+                .replace("{instance_id}", row.instance_id.as_deref().unwrap_or_default())
+                .replace("{source_region}", &row.source_region)
+                .replace("{source_id}", source)
+                .replace("{name}", &own_name)
+        });
+        if wanted.description.is_some() {
+            row.description.clone_from(&wanted.description);
+        }
+    }
+}
