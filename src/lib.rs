@@ -1,6 +1,13 @@
 //! Backhaul moves database backups between regions and makes them restorable there.
+//!
+//! The tree is the pipeline: a [`plan`] is read, [`survey`]ed against stores and catalogs, drawn as a [`graph`] and
+//! run by the [`engine`], which [`copy`](mod@copy)s and [`register`]s and keeps every fact in the [`database`];
+//! [`report`] shows what [`event`]s tell. [`state`], [`graph`], [`schedule`], [`event`] and [`summary`] are pure:
+//! no clock, no IO. `tests/tidy.rs` holds the direction of imports.
 
 pub mod catalog;
+pub mod cli;
+pub mod commands;
 pub mod copy;
 pub mod database;
 pub mod engine;
@@ -15,6 +22,7 @@ pub mod number;
 pub mod plan;
 pub mod regions;
 pub mod register;
+pub mod report;
 pub mod schedule;
 pub mod state;
 pub mod store;

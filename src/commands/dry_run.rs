@@ -1,0 +1,54 @@
+//! `backhaul plan`, which is `run --dry-run`: asks every store and catalog, changes nothing, and shows what a run
+//! would do and everything that would fail.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use super::{Outcome, open, print, print_json, run, selection};
+use crate::cli::{DryRunArgs, Global};
+use crate::database::{Database, OpenError, Row};
+use crate::error::CommandError;
+use crate::plan::Loaded;
+use crate::report::dry_run::{Forecast, forecast_json, forecast_text};
+use crate::survey::Survey;
+
+pub(super) async fn dry_run(global: &Global, args: &DryRunArgs) -> Outcome {
+    let mut loaded = open::plan(global, &args.plan)?;
+    open::apply_limits(&mut loaded.plan, &args.limits);
+    open::check_references(&loaded.plan)?;
+    let began = Instant::now();
+    let survey = look(global, &loaded, true).await?;
+    let graph = survey.graph();
+    let rows: Vec<&Row> = survey.migrations.iter().map(|migration| &migration.row).collect();
+    let selected = selection::select(&args.selection, &graph, &rows);
+    let url = open::database_url(global, &loaded.plan)?;
+    let forecast = Forecast::new(&loaded.plan, &survey, &graph, &selected, args.selection.retry_failed);
+    if global.json {
+        for line in forecast_json(&forecast, &survey, &graph, &selected) {
+            print_json(&line);
+        }
+    } else if !global.quiet {
+        let verbose = global.verbose > 0;
+        print(&forecast_text(&forecast, &survey, &graph, &selected, &url.to_string(), began.elapsed(), verbose));
+        run::tell_skipped(&survey);
+    }
+    Ok(forecast.exit())
+}
+
+/// Surveys a plan against its database as it is, without creating one.
+pub(super) async fn look(global: &Global, loaded: &Loaded, look_at_targets: bool) -> Result<Survey, CommandError> {
+    let url = open::database_url(global, &loaded.plan)?;
+    let regions = open::unlimited_regions(&loaded.plan);
+    match Database::open_reading(&url).await {
+        Ok(database) => {
+            let survey = run::survey(&loaded.plan, &regions, &database, loaded, look_at_targets).await;
+            database.close().await;
+            survey
+        }
+        // The first run will make it.
+        Err(OpenError::Absent { .. }) => {
+            run::survey_rows(&loaded.plan, &regions, &HashMap::new(), loaded, look_at_targets).await
+        }
+        Err(error) => Err(open::open_error(&error)),
+    }
+}

@@ -1,0 +1,109 @@
+//! `backhaul gc`: removes what dead runs left unpublished in target regions. Only what a row of ours names.
+
+use serde_json::json;
+
+use super::recorded::Recorded;
+use super::{Outcome, complain, open, print, print_json};
+use crate::cli::{GcArgs, Global};
+use crate::database::Row;
+use crate::error::CommandError;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::id::Key;
+use crate::regions::Access;
+use crate::register;
+use crate::report::printable;
+use crate::state::State;
+use crate::store::{Target, Upload};
+
+pub(super) async fn gc(global: &Global, args: &GcArgs) -> Outcome {
+    let recorded = Recorded::open_writing(global, args.plan.as_deref(), "gc").await?;
+    let outcome = collect(global, args, &recorded).await;
+    recorded.database.close().await;
+    outcome
+}
+
+async fn collect(global: &Global, args: &GcArgs, recorded: &Recorded) -> Outcome {
+    let unwanted = recorded.database.wanted_by_no_plan().await.map_err(|error| open::database_error(&error))?;
+    let mut rows = recorded.rows().await?;
+    let known: std::collections::BTreeSet<_> = rows.iter().map(|row| row.id).collect();
+    let given_up: std::collections::BTreeSet<_> = unwanted.iter().map(|row| row.id).collect();
+    rows.extend(unwanted.into_iter().filter(|row| !known.contains(&row.id)));
+    let (mut removed, mut kept, mut unreachable) = (0_u64, 0_u64, 0_u64);
+    for row in rows {
+        let has_debris = row.upload_token.is_some() || (row.state != State::Completed && row.record.is_some());
+        if !has_debris {
+            continue;
+        }
+        // What a plan still wants and has not given up goes on from its parts.
+        let given_up = row.state == State::Failed || given_up.contains(&row.id);
+        if !given_up {
+            kept += 1;
+            continue;
+        }
+        if args.dry_run {
+            removed += 1;
+            tell(global, &row, "would be removed");
+            continue;
+        }
+        match remove(recorded, &row).await? {
+            Ok(()) => {
+                removed += 1;
+                tell(global, &row, "removed");
+            }
+            Err(failure) => {
+                unreachable += 1;
+                complain(&format!("skipped: `{}`: {}", printable(&row.name), printable(&failure.message)));
+            }
+        }
+    }
+    tell_end(global, args, removed, kept, unreachable);
+    Ok(if unreachable > 0 { Exit::Unreachable } else { Exit::Done })
+}
+
+/// Removes what lies staged for a row, then forgets it. A published object is never touched.
+async fn remove(recorded: &Recorded, row: &Row) -> Result<Result<(), Failure>, CommandError> {
+    let store = match recorded.region(&row.region, Access::Look) {
+        Ok(store) => store,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    if let (Some(token), Some(Ok(key))) = (&row.upload_token, row.location.as_deref().map(Key::parse)) {
+        let upload = Upload { key, token: token.clone(), upload_id: row.upload_id.clone() };
+        if let Err(error) = store.abandon(&upload).await {
+            return Ok(Err(error.of_target()));
+        }
+    }
+    if let Err(error) = register::settle(&store, std::slice::from_ref(row)).await {
+        return Ok(Err(error.0));
+    }
+    recorded.database.upload_gone(row).await.map_err(|error| open::database_error(&error))?;
+    Ok(Ok(()))
+}
+
+fn tell(global: &Global, row: &Row, what: &str) {
+    if global.json {
+        print_json(&json!({"type": "debris", "id": row.id, "name": row.name, "region": row.region, "what": what}));
+    } else if !global.quiet {
+        print(&format!(
+            "{what}: unfinished copy of `{}` in region `{}`\n",
+            printable(&row.name),
+            printable(&row.region)
+        ));
+    }
+}
+
+fn tell_end(global: &Global, args: &GcArgs, removed: u64, kept: u64, unreachable: u64) {
+    if global.json {
+        print_json(&json!({
+            "type": "gc", "version": 1, "dry_run": args.dry_run, "removed": removed, "kept": kept,
+            "unreachable": unreachable,
+        }));
+    } else if !global.quiet {
+        let verb = if args.dry_run { "would be removed" } else { "removed" };
+        let mut text = format!("{removed} unfinished copies {verb}");
+        if kept > 0 {
+            text.push_str(&format!(", {kept} kept: running their plan goes on from what they have"));
+        }
+        print(&format!("{text}\n"));
+    }
+}

@@ -1,0 +1,65 @@
+//! One file a command. The only place where plans, stores, catalogs, database, engine and reporters are wired
+//! together.
+
+mod check;
+mod dry_run;
+mod gc;
+mod graph;
+mod init;
+mod open;
+mod recorded;
+mod run;
+mod selection;
+mod status;
+mod verify;
+
+use std::io::Write;
+
+use crate::cli::{Cli, Command, Global};
+use crate::error::CommandError;
+use crate::exit::Exit;
+
+/// How a command ends: with an exit code of its own, or with an error to be shown.
+pub type Outcome = Result<Exit, CommandError>;
+
+/// Does what the command line says.
+///
+/// # Errors
+/// [`CommandError`], to be shown on stderr; its exit code is the process's.
+pub async fn dispatch(cli: Cli) -> Outcome {
+    let global = &cli.global;
+    match cli.command {
+        Command::Check(args) => check::check(global, &args),
+        Command::Plan(args) => dry_run::dry_run(global, &args).await,
+        Command::Run(args) => run::run(global, args).await,
+        Command::Status(args) => status::status(global, &args).await,
+        Command::Verify(args) => verify::verify(global, &args).await,
+        Command::Init(args) => init::init(global, &args).await,
+        Command::Graph(args) => graph::graph(global, &args).await,
+        Command::Gc(args) => gc::gc(global, &args).await,
+    }
+}
+
+/// Data on stdout. A reader that went away is no reason to fail.
+fn print(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// Talk on stderr, unless quiet.
+fn say(global: &Global, text: &str) {
+    if !global.quiet {
+        complain(text);
+    }
+}
+
+/// What must be told on stderr even when quiet.
+fn complain(text: &str) {
+    let mut stderr = std::io::stderr().lock();
+    let _ = writeln!(stderr, "{text}");
+}
+
+/// One NDJSON line on stdout.
+fn print_json(value: &serde_json::Value) {
+    print(&format!("{value}\n"));
+}

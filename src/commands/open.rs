@@ -1,0 +1,182 @@
+//! What commands need before they can start: the plan, its database, its regions.
+
+use std::collections::BTreeSet;
+use std::io::IsTerminal;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::cli::{Global, LimitArgs};
+use crate::database::{Database, DatabaseError, DatabaseUrl, Holder, OpenError};
+use crate::error::CommandError;
+use crate::exit::Exit;
+use crate::plan::{self, Loaded, Plan, Region, StoreSpec, Timetable};
+use crate::regions::{Regions, process_environment};
+use crate::report::Style;
+use crate::store::Throttle;
+
+use super::complain;
+
+/// Reads a plan; its warnings are shown.
+pub(super) fn plan(global: &Global, path: &Path) -> Result<Loaded, CommandError> {
+    let coloured = colour();
+    match plan::read(path) {
+        Ok(loaded) => {
+            if !global.quiet && !loaded.warnings.is_empty() {
+                complain(plan::render(&loaded.warnings, &loaded.source, path, coloured).trim_end());
+            }
+            Ok(loaded)
+        }
+        Err(refused) => {
+            complain(&refused.render(coloured));
+            let count = refused.problems.len() + refused.omitted;
+            let problems = if count == 1 { "1 problem".to_owned() } else { format!("{count} problems") };
+            Err(CommandError::new(Exit::Usage, format!("{} has {problems}; nothing was touched", path.display())))
+        }
+    }
+}
+
+/// Puts the limits of the command line in place of the plan's.
+pub(super) fn apply_limits(plan: &mut Plan, args: &LimitArgs) {
+    if let Some(concurrency) = args.concurrency {
+        plan.limits.concurrency = concurrency;
+    }
+    if let Some(ceiling) = args.bandwidth {
+        plan.limits.bandwidth = Timetable { default: ceiling.0, windows: Vec::new() };
+    }
+    if let Some(memory) = args.memory {
+        plan.limits.memory = memory;
+    }
+}
+
+/// The database of a plan: the flag decides; else the environment or the plan, which must agree; else the default.
+pub(super) fn database_url(global: &Global, plan: &Plan) -> Result<DatabaseUrl, CommandError> {
+    if let Some(flag) = &global.database {
+        return parse_url(flag, "--database");
+    }
+    let from_environment = match std::env::var("BACKHAUL_DATABASE_URL") {
+        Ok(text) if !text.is_empty() => Some(parse_url(&text, "BACKHAUL_DATABASE_URL")?),
+        _ => None,
+    };
+    let from_plan = match &plan.database {
+        Some(reference) => {
+            let text = reference.expand(&*process_environment()).map_err(|missing| {
+                let name = missing.name.clone();
+                CommandError::new(Exit::Usage, "the plan's `database` cannot be resolved")
+                    .caused_by(missing)
+                    .hint(format!("set it, `export {name}=…`, or name a database with --database"))
+            })?;
+            Some(parse_url(&text, "the plan's `database`")?.starting_at(&plan.folder))
+        }
+        None => None,
+    };
+    match (from_environment, from_plan) {
+        (Some(environment), Some(of_plan)) if environment.path() != of_plan.path() => Err(CommandError::new(
+            Exit::Usage,
+            format!("BACKHAUL_DATABASE_URL names {environment}, and the plan names {of_plan}"),
+        )
+        .hint("say which one with --database, or unset BACKHAUL_DATABASE_URL")),
+        (Some(url), _) | (None, Some(url)) => Ok(url),
+        (None, None) => DatabaseUrl::for_plan(&plan.name)
+            .map_err(|error| CommandError::new(Exit::Usage, error.to_string()).hint("name one with --database")),
+    }
+}
+
+/// The database of a command without a plan.
+pub(super) fn database_url_without_plan(global: &Global) -> Result<Option<DatabaseUrl>, CommandError> {
+    if let Some(flag) = &global.database {
+        return parse_url(flag, "--database").map(Some);
+    }
+    match std::env::var("BACKHAUL_DATABASE_URL") {
+        Ok(text) if !text.is_empty() => parse_url(&text, "BACKHAUL_DATABASE_URL").map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn parse_url(text: &str, from: &str) -> Result<DatabaseUrl, CommandError> {
+    DatabaseUrl::parse(text).map_err(|error| {
+        CommandError::new(Exit::Usage, format!("{from} is no database that can be used")).caused_by(error)
+    })
+}
+
+/// Opens a database as its one writing command.
+pub(super) async fn writing(
+    url: &DatabaseUrl,
+    command: &str,
+    plan: Option<&str>,
+    wait: bool,
+) -> Result<Database, CommandError> {
+    Database::open_writing(url, &Holder::this_process(command, plan), wait).await.map_err(|error| open_error(&error))
+}
+
+/// Opens a database for looking only.
+pub(super) async fn reading(url: &DatabaseUrl) -> Result<Database, CommandError> {
+    Database::open_reading(url).await.map_err(|error| open_error(&error))
+}
+
+/// An error of opening, with its exit code.
+pub(super) fn open_error(error: &OpenError) -> CommandError {
+    let exit = match error {
+        OpenError::Held { .. } => Exit::Held,
+        _ => Exit::Unreachable,
+    };
+    let mut shown = CommandError::new(exit, error.to_string());
+    shown.hint = error.hint().map(ToOwned::to_owned);
+    if let Some(source) = std::error::Error::source(error) {
+        shown = shown.caused_by(source);
+    }
+    shown
+}
+
+/// An error of a database that was open.
+pub(super) fn database_error(error: &DatabaseError) -> CommandError {
+    let mut shown = CommandError::new(Exit::Unreachable, error.to_string());
+    shown.hint = error.hint().map(ToOwned::to_owned);
+    if let Some(source) = std::error::Error::source(error) {
+        shown = shown.caused_by(source);
+    }
+    shown
+}
+
+/// The regions of a plan, with what holds each back.
+pub(super) fn regions(plan: &Plan, throttles: Vec<Throttle>) -> Arc<Regions> {
+    Arc::new(Regions::new(&plan.folder, process_environment(), plan.regions.clone(), throttles))
+}
+
+/// The regions of a plan without any limits.
+pub(super) fn unlimited_regions(plan: &Plan) -> Arc<Regions> {
+    let throttles = plan.regions.iter().map(|_| Throttle::unlimited()).collect();
+    regions(plan, throttles)
+}
+
+/// Refuses a plan whose entries use regions with references that are not set.
+pub(super) fn check_references(plan: &Plan) -> Result<(), CommandError> {
+    let mut missing = BTreeSet::new();
+    for region in used_regions(plan) {
+        let StoreSpec::File { path, .. } = &region.store;
+        let unset = path.variables().filter(|name| std::env::var_os(name).is_none());
+        missing.extend(unset.map(|name| (name.to_owned(), region.name.to_string())));
+    }
+    let Some((name, region)) = missing.first() else { return Ok(()) };
+    let message = format!("region `{region}` refers to ${{{name}}}, which is not set; nothing was touched");
+    let all: Vec<String> = missing.iter().map(|(name, _)| format!("{name}=…")).collect();
+    Err(CommandError::new(Exit::Usage, message).hint(format!("export {}", all.join(" "))))
+}
+
+fn used_regions(plan: &Plan) -> impl Iterator<Item = &Region> {
+    let mut used = BTreeSet::new();
+    for entry in &plan.entries {
+        used.insert(entry.from);
+        used.extend(entry.to.iter().copied());
+    }
+    used.into_iter().map(|index| plan.region(index))
+}
+
+/// What reporters may show, and how.
+pub(super) fn style(global: &Global) -> Style {
+    let terminal = std::io::stderr().is_terminal();
+    Style { json: global.json, quiet: global.quiet, verbose: global.verbose, terminal, colour: colour() }
+}
+
+fn colour() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}

@@ -1,0 +1,106 @@
+//! Recorded work: rows and regions from the database, with the plan file or without it.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use uuid::Uuid;
+
+use super::open;
+use crate::cli::Global;
+use crate::database::{Database, DatabaseUrl, Row};
+use crate::error::CommandError;
+use crate::exit::Exit;
+use crate::failure::{Cause, Failure};
+use crate::graph::{Graph, Node};
+use crate::regions::{self, Access, Regions, process_environment};
+use crate::store::Store;
+
+/// Runs that are looked through for the regions of rows.
+const RUNS_LOOKED_THROUGH: u64 = 100;
+
+/// A database with the regions that its rows need.
+pub(super) struct Recorded {
+    pub(super) database: Database,
+    /// The plan to look at; all of them if there is none.
+    plan: Option<String>,
+    /// Newest first: the first that knows a region's name counts.
+    regions: Vec<Regions>,
+}
+
+impl Recorded {
+    /// Opens the database of a plan file, or the one that flag or environment name, as its one writing command.
+    pub(super) async fn open_writing(
+        global: &Global,
+        plan: Option<&Path>,
+        command: &str,
+    ) -> Result<Self, CommandError> {
+        if let Some(path) = plan {
+            let loaded = open::plan(global, path)?;
+            let url = open::database_url(global, &loaded.plan)?;
+            absent_is_an_error(&url).await?;
+            let database = open::writing(&url, command, Some(&loaded.plan.name), false).await?;
+            let throttles = loaded.plan.regions.iter().map(|_| crate::store::Throttle::unlimited()).collect();
+            let regions =
+                Regions::new(&loaded.plan.folder, process_environment(), loaded.plan.regions.clone(), throttles);
+            return Ok(Self { database, plan: Some(loaded.plan.name), regions: vec![regions] });
+        }
+        let Some(url) = open::database_url_without_plan(global)? else {
+            return Err(CommandError::new(Exit::Usage, format!("`backhaul {command}` needs a plan or a database"))
+                .hint(format!("backhaul {command} PLAN, or backhaul --database sqlite://… {command}")));
+        };
+        absent_is_an_error(&url).await?;
+        let database = open::writing(&url, command, None, false).await?;
+        let runs = database.last_runs(RUNS_LOOKED_THROUGH).await.map_err(|error| open::database_error(&error))?;
+        let environment = process_environment();
+        let regions = runs.iter().filter_map(|run| regions::recorded(&run.regions, &environment).ok()).collect();
+        Ok(Self { database, plan: None, regions })
+    }
+
+    /// The rows of the plan in its order, or all rows.
+    pub(super) async fn rows(&self) -> Result<Vec<Row>, CommandError> {
+        let rows = match &self.plan {
+            Some(plan) => self.database.planned_rows(plan).await,
+            None => self.database.all_rows().await,
+        };
+        rows.map_err(|error| open::database_error(&error))
+    }
+
+    /// The store of a region by its name.
+    ///
+    /// # Errors
+    /// As [`Regions::target`], and where no recorded run knows the name.
+    pub(super) fn region(&self, name: &str, access: Access) -> Result<Store, Failure> {
+        for regions in &self.regions {
+            if let Some(index) = regions.specs().iter().position(|region| &*region.name == name) {
+                return regions.target(index, access);
+            }
+        }
+        Err(Failure::new(Cause::Unreachable, format!("no recorded run says where region `{name}` is"))
+            .hint("name the plan file, whose regions count then"))
+    }
+}
+
+/// A command that only looks at recorded work must not make a database.
+async fn absent_is_an_error(url: &DatabaseUrl) -> Result<(), CommandError> {
+    open::reading(url).await?.close().await;
+    Ok(())
+}
+
+/// The graph of recorded rows; positions are those of `rows`. Parents that are not among them count as none.
+pub(super) fn graph(rows: &[Row]) -> Graph {
+    let positions: HashMap<Uuid, usize> = rows.iter().enumerate().map(|(position, row)| (row.id, position)).collect();
+    let node = |row: &Row, parent| Node {
+        id: row.id,
+        name: row.name.clone(),
+        source: row.source_region.as_str().into(),
+        target: row.region.as_str().into(),
+        bytes: row.bytes,
+        parent,
+        state: row.state,
+    };
+    let linked =
+        rows.iter().map(|row| node(row, row.parent_id.and_then(|parent| positions.get(&parent).copied()))).collect();
+    // Rows that somebody changed by hand into a circle are still shown, each for itself.
+    Graph::new(linked)
+        .unwrap_or_else(|_| Graph::new(rows.iter().map(|row| node(row, None)).collect()).expect("no edges, no cycle"))
+}

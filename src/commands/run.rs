@@ -1,0 +1,288 @@
+//! `backhaul run`: executes a plan, or goes on where the last run stopped.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::open;
+use super::{Outcome, complain, dry_run, selection};
+use crate::cli::{DryRunArgs, Global, IfRunningArg, RunArgs};
+use crate::database::{Database, DatabaseError, NewRun, Row};
+use crate::engine::{self, Emit, Engine, RunLimits, Stop, Task};
+use crate::error::CommandError;
+use crate::event::{Board, Event, Item};
+use crate::exit::Exit;
+use crate::graph::Graph;
+use crate::number::format_duration;
+use crate::plan::{IfRunning, Loaded, Plan};
+use crate::regions::{self, Regions};
+use crate::report::{Head, Reporter};
+use crate::state::State;
+use crate::summary::{Line, Summary};
+use crate::survey::{Migration, Survey, Surveyor};
+
+pub(super) async fn run(global: &Global, args: RunArgs) -> Outcome {
+    if args.dry_run {
+        let RunArgs { plan, selection, limits, .. } = args;
+        return dry_run::dry_run(global, &DryRunArgs { plan, selection, limits }).await;
+    }
+    let mut loaded = open::plan(global, &args.plan)?;
+    open::apply_limits(&mut loaded.plan, &args.limits);
+    open::check_references(&loaded.plan)?;
+    let stop = Stop::default();
+    stop.on_signals()
+        .map_err(|error| CommandError::new(Exit::Internal, "cannot listen to signals").caused_by(error))?;
+    let database = open_database(global, &args, &loaded.plan).await?;
+    let outcome = execute(global, &args, &loaded, &database, stop).await;
+    // Closing puts what is queued into the file and gives the lock back, before anyone waits for a slow terminal.
+    database.close().await;
+    let (exit, reporter) = outcome?;
+    if let Some(reporter) = reporter {
+        tokio::task::spawn_blocking(move || reporter.finish(exit)).await.ok();
+    }
+    Ok(exit)
+}
+
+async fn open_database(global: &Global, args: &RunArgs, plan: &Plan) -> Result<Database, CommandError> {
+    let url = open::database_url(global, plan)?;
+    let if_running = match args.if_running {
+        Some(IfRunningArg::Skip) => IfRunning::Skip,
+        Some(IfRunningArg::Wait) => IfRunning::Wait,
+        Some(IfRunningArg::Fail) => IfRunning::Fail,
+        None => plan.schedule.if_running,
+    };
+    let opened = open::writing(&url, "run", Some(&plan.name), if_running == IfRunning::Wait).await;
+    opened.map_err(|mut error| {
+        if error.exit == Exit::Held && if_running == IfRunning::Fail {
+            error.exit = Exit::Internal;
+        }
+        error
+    })
+}
+
+/// A run with the database open. The reporter still has its summary to show.
+async fn execute(
+    global: &Global,
+    args: &RunArgs,
+    loaded: &Loaded,
+    database: &Database,
+    stop: Stop,
+) -> Result<(Exit, Option<Reporter>), CommandError> {
+    let plan = &loaded.plan;
+    if let Some(window) = args.stop_after.or(plan.schedule.stop_after) {
+        stop.after(window, format!("the window of {} is over", format_duration(window)));
+    }
+    let limits = RunLimits::new(plan, Timestamp::now());
+    let regions = open::regions(plan, limits.throttles.clone());
+    let mut survey = survey(plan, &regions, database, loaded, false).await?;
+    let run = prepare(loaded, database, &mut survey).await.map_err(|error| open::database_error(&error))?;
+    let graph = survey.graph();
+    let rows: Vec<&Row> = survey.migrations.iter().map(|migration| &migration.row).collect();
+    let selected = selection::select(&args.selection, &graph, &rows);
+    let migrations = only_selected(survey.migrations, &selected);
+    let board = Arc::new(board(&migrations));
+    let head = Head {
+        plan: plan.name.clone(),
+        database: database.name().to_string(),
+        run,
+        again: format!("backhaul run {}", args.plan.display()),
+    };
+    let reporter = Reporter::start(open::style(global), head, Arc::clone(&board))
+        .map_err(|error| CommandError::new(Exit::Internal, "cannot start a thread").caused_by(error))?;
+    let sender = reporter.sender();
+    let emit: Emit = Arc::new(move |event| sender.send(event));
+    let tasks = migrations.into_iter().map(|migration| {
+        let due = migration.is_due(args.selection.retry_failed);
+        Task::new(migration, due)
+    });
+    let engine = Arc::new(Engine {
+        database: database.clone(),
+        run,
+        regions,
+        limits,
+        retry: plan.retry,
+        part_size: plan.part_size,
+        verify: plan.verify,
+        board,
+        emit: Arc::clone(&emit),
+        stop: stop.clone(),
+    });
+    engine::run(engine, tasks.collect()).await.map_err(|error| open::database_error(&error))?;
+    let (summary, exit) = conclude(database, &plan.name, run, &graph, &selected, stop.draining().is_cancelled())
+        .await
+        .map_err(|error| open::database_error(&error))?;
+    emit(Event::Finished(Box::new(summary)));
+    Ok((exit, Some(reporter)))
+}
+
+/// Asks stores and catalogs; shared with the dry run.
+pub(super) async fn survey(
+    plan: &Plan,
+    regions: &Regions,
+    database: &Database,
+    loaded: &Loaded,
+    look_at_targets: bool,
+) -> Result<Survey, CommandError> {
+    let rows = database.all_rows().await.map_err(|error| open::database_error(&error))?;
+    let rows: HashMap<Uuid, Row> = rows.into_iter().map(|row| (row.id, row)).collect();
+    survey_rows(plan, regions, &rows, loaded, look_at_targets).await
+}
+
+/// As [`survey`], with rows that are read already.
+pub(super) async fn survey_rows(
+    plan: &Plan,
+    regions: &Regions,
+    rows: &HashMap<Uuid, Row>,
+    loaded: &Loaded,
+    look_at_targets: bool,
+) -> Result<Survey, CommandError> {
+    let surveyor = Surveyor { plan, regions, rows, now: Timestamp::now(), look_at_targets };
+    surveyor.survey().await.map_err(|error| error.into_command_error(loaded))
+}
+
+/// Writes down what the plan wants now: entries, new rows, rows that cannot start, and the run itself.
+async fn prepare(loaded: &Loaded, database: &Database, survey: &mut Survey) -> Result<Uuid, DatabaseError> {
+    let new_or_known: Vec<Row> = survey
+        .migrations
+        .iter()
+        .map(|migration| match &migration.failure {
+            Some(failure) if migration.row.planned_ms == 0 => migration.row.clone().that_failed(failure.clone()),
+            _ => migration.row.clone(),
+        })
+        .collect();
+    let plan = &loaded.plan;
+    let mut wanted: Vec<Row> = new_or_known;
+    wanted.extend(kept(database, plan, &wanted).await?);
+    database.save_plan(&plan.name, &wanted).await?;
+    for migration in &mut survey.migrations {
+        let row = &mut migration.row;
+        if let Some(failure) = &migration.failure {
+            if row.planned_ms != 0 {
+                database.cannot_start(row, failure).await?;
+            }
+            row.state = State::Failed;
+            row.cause = Some(failure.cause);
+        } else if migration.copy_is_there && database.still_copied(row).await? {
+            row.state = State::Saving;
+        }
+    }
+    let run = database
+        .begin_run(NewRun {
+            plan: plan.name.clone(),
+            plan_sha256: loaded.sha256,
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            regions: regions::as_written(&plan.regions, &plan.folder),
+        })
+        .await?;
+    Ok(run.id)
+}
+
+/// Copies that the plan asked for once and that are done: they stay the plan's, to be verified and shown, even when
+/// a select does not take them any more.
+async fn kept(database: &Database, plan: &Plan, wanted: &[Row]) -> Result<Vec<Row>, DatabaseError> {
+    let wanted: HashSet<Uuid> = wanted.iter().map(|row| row.id).collect();
+    let before = database.planned_rows(&plan.name).await?;
+    Ok(before.into_iter().filter(|row| row.state == State::Completed && !wanted.contains(&row.id)).collect())
+}
+
+/// The selected migrations, with their parents' new positions: chains are selected whole.
+fn only_selected(migrations: Vec<Migration>, selected: &[bool]) -> Vec<Migration> {
+    let mut new_positions = Vec::with_capacity(selected.len());
+    let mut next = 0;
+    for selected in selected {
+        new_positions.push(next);
+        next += usize::from(*selected);
+    }
+    let kept = migrations.into_iter().zip(selected).filter(|(_, selected)| **selected);
+    kept.map(|(migration, _)| Migration { parent: migration.parent.map(|parent| new_positions[parent]), ..migration })
+        .collect()
+}
+
+fn board(migrations: &[Migration]) -> Board {
+    let item = |migration: &Migration| Item {
+        id: migration.row.id,
+        name: migration.row.name.clone(),
+        source: migration.row.source_region.as_str().into(),
+        target: migration.row.region.as_str().into(),
+        bytes: migration.row.bytes,
+    };
+    let copied = |migration: &Migration| match migration.row.state {
+        State::Saving | State::Completed => migration.row.bytes.unwrap_or_default(),
+        _ => 0,
+    };
+    // Parents come before their children.
+    let mut roots: Vec<u32> = Vec::with_capacity(migrations.len());
+    for (position, migration) in (0..).zip(migrations) {
+        roots.push(migration.parent.map_or(position, |parent| roots[parent]));
+    }
+    Board {
+        items: migrations.iter().map(item).collect(),
+        stored: migrations.iter().map(|migration| AtomicU64::new(copied(migration))).collect(),
+        roots,
+        done_before: migrations.iter().map(|migration| migration.row.state == State::Completed).collect(),
+        bytes_read: AtomicU64::new(0),
+    }
+}
+
+/// Reads the end of the run from the database, never from memory, and writes it down.
+async fn conclude(
+    database: &Database,
+    plan: &str,
+    run: Uuid,
+    graph: &Graph,
+    selected: &[bool],
+    stopped: bool,
+) -> Result<(Summary, Exit), DatabaseError> {
+    let mut rows = database.planned_rows(plan).await?;
+    // Behind what the plan wants now come the copies that it only keeps.
+    rows.truncate(selected.len());
+    let summary = summarise(&rows, graph, selected);
+    let exit = summary.exit(stopped);
+    let text = serde_json::to_string(&summary).expect("a summary serializes");
+    database.end_run(run, exit as u8, text).await?;
+    Ok((summary, exit))
+}
+
+/// The summary of rows in the order of `graph`'s positions.
+pub(super) fn summarise(rows: &[Row], graph: &Graph, selected: &[bool]) -> Summary {
+    let states = rows.iter().map(|row| row.state).collect::<Vec<_>>();
+    let blocked = graph.blocked_by(&states);
+    let lines: Vec<Line<'_>> = rows
+        .iter()
+        .enumerate()
+        .map(|(position, row)| Line {
+            id: row.id,
+            name: &row.name,
+            state: row.state,
+            bytes: row.bytes.unwrap_or_default(),
+            tenant: row.tenant_id.as_deref(),
+            cause: row.cause,
+            error: row.error.as_deref(),
+            hint: row.hint.as_deref(),
+            root: graph.root(position),
+            blocked_by: blocked[position],
+            selected: selected[position],
+        })
+        .collect();
+    Summary::of(&lines)
+}
+
+/// Shows what could not be asked.
+pub(super) fn tell_skipped(survey: &Survey) {
+    let skipped = survey.skipped;
+    let parts = [
+        (skipped.excepted, "left out by `except`"),
+        (skipped.failed, "FAILED in the source's records"),
+        (skipped.vanished, "gone from the source's records"),
+    ];
+    let parts: Vec<String> =
+        parts.iter().filter(|(count, _)| *count > 0).map(|(count, why)| format!("{count} {why}")).collect();
+    if !parts.is_empty() {
+        complain(&format!("not taken by selects: {}", parts.join(", ")));
+    }
+}

@@ -1,0 +1,218 @@
+//! `backhaul verify`: looks at the copies again, with or without the plan file, and with the source gone.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use futures::StreamExt;
+use futures::stream;
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::recorded::Recorded;
+use super::{Outcome, print, print_json};
+use crate::catalog::{Catalog, Ledger, RecordState};
+use crate::cli::{Depth, Global, VerifyArgs};
+use crate::copy;
+use crate::database::{Database, Row};
+use crate::error::CommandError;
+use crate::exit::Exit;
+use crate::failure::{Cause, Failure};
+use crate::id::Key;
+use crate::regions::Access;
+use crate::register;
+use crate::report::printable;
+use crate::state::State;
+use crate::store::{Pin, Source, Store, StoreError, StoreErrorKind};
+
+/// Copies looked at at a time: each holds one buffer of a few MiB.
+const LOOKS: usize = 8;
+
+pub(super) async fn verify(global: &Global, args: &VerifyArgs) -> Outcome {
+    let recorded = Recorded::open_writing(global, args.plan.as_deref(), "verify").await?;
+    let outcome = verify_open(global, args, &recorded).await;
+    recorded.database.close().await;
+    outcome
+}
+
+async fn verify_open(global: &Global, args: &VerifyArgs, recorded: &Recorded) -> Outcome {
+    let rows = recorded.rows().await?;
+    let today = Timestamp::now().as_second() / 86_400;
+    let chosen: Vec<Row> = rows
+        .into_iter()
+        .filter(|row| row.state == State::Completed)
+        .filter(|row| args.sample.is_none_or(|percent| is_sampled(row, percent, today)))
+        .collect();
+    let mut targets = BTreeMap::new();
+    let mut tally = Tally { looked_at: chosen.len(), ..Tally::default() };
+    for row in &chosen {
+        if !targets.contains_key(&row.region) {
+            targets.insert(row.region.clone(), open_target(recorded, row).await);
+        }
+    }
+    let looks = stream::iter(chosen)
+        .map(|row| {
+            let target = &targets[&row.region];
+            async move {
+                let found = match target {
+                    Ok((store, ledger)) => look(store, ledger, &row, args.depth).await,
+                    Err(failure) => Err(failure.clone()),
+                };
+                (row, found)
+            }
+        })
+        .buffer_unordered(LOOKS);
+    let mut looks = std::pin::pin!(looks);
+    while let Some((row, found)) = looks.next().await {
+        if let Err(failure) = found {
+            tell(global, &row, &failure);
+            if failure.cause != Cause::Unreachable {
+                let store = targets[&row.region].as_ref().map(|(store, _)| store).ok();
+                write_down(&recorded.database, store, &row, &failure).await?;
+            }
+            tally.count(&failure);
+        }
+    }
+    tell_end(global, args, &tally);
+    Ok(tally.exit())
+}
+
+/// Evenly spread over the rows, and other ones each day.
+fn is_sampled(row: &Row, percent: f64, day: i64) -> bool {
+    let mut hasher = DefaultHasher::new();
+    (row.id, day).hash(&mut hasher);
+    #[expect(clippy::cast_precision_loss, reason = "a share needs no 64 bits")]
+    let share = hasher.finish() as f64 / u64::MAX as f64;
+    share * 100.0 < percent
+}
+
+async fn open_target(recorded: &Recorded, row: &Row) -> Result<(Store, Ledger), Failure> {
+    let store = recorded.region(&row.region, Access::Look)?;
+    if store.identity() != row.target_store {
+        let message = format!(
+            "region `{}` is `{}` now, and the copies were made in `{}`",
+            row.region,
+            store.identity(),
+            row.target_store
+        );
+        return Err(Failure::new(Cause::Unreachable, message));
+    }
+    let ledger = register::catalog(store.clone()).ledger().await.map_err(|error| error.0)?;
+    Ok((store, ledger))
+}
+
+/// Whether object and record are what the row says.
+async fn look(store: &Store, ledger: &Ledger, row: &Row, depth: Depth) -> Result<(), Failure> {
+    let location = row.location.as_deref().unwrap_or_default();
+    let gone = |what: &str| {
+        Failure::new(Cause::CopyMissing, format!("{what} of `{}` is gone from region `{}`", row.name, row.region))
+    };
+    let key = Key::parse(location).map_err(|_| gone("the object"))?;
+    let facts = store.head(&key).await.map_err(|error| match error.kind {
+        StoreErrorKind::Missing => gone(&format!("the object `{key}`")),
+        _ => error.of_target(),
+    })?;
+    if Some(facts.size) != row.bytes {
+        let recorded = row.bytes.unwrap_or_default();
+        let message = format!("`{key}` in region `{}` has {} bytes, and had {recorded}", row.region, facts.size);
+        return Err(Failure::new(Cause::Integrity, message));
+    }
+    match ledger.get(row.id) {
+        None => return Err(gone("the record")),
+        Some(record) if record.state == RecordState::Failed || Some(record.sha256) != row.sha256 => {
+            let message = format!("the record of `{}` in region `{}` says something else now", row.name, row.region);
+            return Err(Failure::new(Cause::RecordConflict, message));
+        }
+        Some(_) => {}
+    }
+    if depth == Depth::Quick {
+        return Ok(());
+    }
+    let pin = Pin { etag: facts.etag, size: facts.size };
+    let digest = copy::digest(store, &key, &pin, |_| ()).await.map_err(StoreError::of_target)?;
+    if Some(digest) == row.sha256 {
+        return Ok(());
+    }
+    let expected = row.sha256.map(|digest| digest.to_string()).unwrap_or_default();
+    let message = format!("`{key}` in region `{}` has sha256 {digest}, and had {expected}", row.region);
+    Err(Failure::new(Cause::Integrity, message)
+        .hint("move the damaged object away, then run the plan with --retry-failed while the source is still there"))
+}
+
+/// The row and, where it can be written, the catalog say that this copy is not what it was.
+async fn write_down(
+    database: &Database,
+    store: Option<&Store>,
+    row: &Row,
+    failure: &Failure,
+) -> Result<(), CommandError> {
+    database.verify_failed(row, failure).await.map_err(|error| super::open::database_error(&error))?;
+    if let Some(store) = store {
+        let now_ms = Timestamp::now().as_millisecond();
+        let recorded = register::record_failure(store, row, &failure.message, now_ms).await;
+        if let Err(error) = recorded {
+            super::complain(&format!("warning: the catalog still says COMPLETED: {error}"));
+        }
+    }
+    Ok(())
+}
+
+fn tell(global: &Global, row: &Row, failure: &Failure) {
+    if global.json {
+        print_json(&json!({
+            "type": "bad_copy", "id": row.id, "name": row.name, "region": row.region,
+            "cause": failure.cause, "message": failure.message,
+        }));
+    } else {
+        super::complain(&format!("failed: `{}`: {}", printable(&row.name), printable(&failure.message)));
+    }
+}
+
+fn tell_end(global: &Global, args: &VerifyArgs, tally: &Tally) {
+    let depth = if args.depth == Depth::Quick { "asked for" } else { "read and hashed" };
+    if global.json {
+        print_json(&json!({
+            "type": "verified", "version": 1, "depth": format!("{:?}", args.depth).to_lowercase(),
+            "copies": tally.looked_at, "differing": tally.differing, "missing": tally.missing,
+            "unreachable": tally.unreachable, "exit_code": tally.exit() as u8,
+        }));
+    } else if !global.quiet {
+        let good = tally.looked_at - tally.differing - tally.missing - tally.unreachable;
+        let mut text = format!("{good} of {} copies {depth}: as recorded\n", tally.looked_at);
+        let parts =
+            [(tally.differing, "differ"), (tally.missing, "are gone"), (tally.unreachable, "could not be looked at")];
+        for (count, what) in parts.into_iter().filter(|(count, _)| *count > 0) {
+            text.push_str(&format!("{count} {what}\n"));
+        }
+        print(&text);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    looked_at: usize,
+    differing: usize,
+    missing: usize,
+    unreachable: usize,
+}
+
+impl Tally {
+    fn count(&mut self, failure: &Failure) {
+        match failure.cause {
+            Cause::Integrity | Cause::RecordConflict => self.differing += 1,
+            Cause::CopyMissing => self.missing += 1,
+            _ => self.unreachable += 1,
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        if self.unreachable > 0 {
+            Exit::Unreachable
+        } else if self.differing > 0 {
+            Exit::Integrity
+        } else if self.missing > 0 {
+            Exit::Failed
+        } else {
+            Exit::Done
+        }
+    }
+}

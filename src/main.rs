@@ -1,0 +1,31 @@
+//! Parses the command line, runs the command, and turns its end into an exit code.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use backhaul::cli::Cli;
+use backhaul::{commands, exit::Exit};
+use clap::Parser;
+
+fn main() -> ExitCode {
+    // What is written is for its owner alone: databases, copies, records.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("error: cannot start the runtime\ncaused by: {error}"), Exit::Internal),
+    };
+    let outcome = runtime.block_on(commands::dispatch(cli));
+    // A blocked disk must not hold up the end: what is not checkpointed is done again.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(error) => fail(&error.to_string(), error.exit),
+    }
+}
+
+fn fail(text: &str, exit: Exit) -> ExitCode {
+    // Nobody may be there to read it.
+    let _ = writeln!(std::io::stderr(), "{text}");
+    exit.into()
+}
