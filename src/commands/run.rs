@@ -78,6 +78,9 @@ async fn execute(
     let limits = RunLimits::new(plan, Timestamp::now());
     let regions = open::regions(plan, limits.throttles.clone());
     let mut survey = survey(plan, &regions, database, loaded, false).await?;
+    if !global.quiet && !global.json {
+        tell_skipped(&survey);
+    }
     let run = prepare(loaded, database, &mut survey).await.map_err(|error| open::database_error(&error))?;
     let graph = survey.graph();
     let rows: Vec<&Row> = survey.migrations.iter().map(|migration| &migration.row).collect();

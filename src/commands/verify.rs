@@ -55,7 +55,7 @@ async fn verify_open(global: &Global, args: &VerifyArgs, recorded: &Recorded) ->
             async move {
                 let found = match target {
                     Ok((store, ledger)) => look(store, ledger, &row, args.depth).await,
-                    Err(failure) => Err(failure.clone()),
+                    Err(failure) => Err(Failure { cause: Cause::Unreachable, ..failure.clone() }),
                 };
                 (row, found)
             }
@@ -65,11 +65,12 @@ async fn verify_open(global: &Global, args: &VerifyArgs, recorded: &Recorded) ->
     while let Some((row, found)) = looks.next().await {
         if let Err(failure) = found {
             tell(global, &row, &failure);
-            if failure.cause != Cause::Unreachable {
-                let store = targets[&row.region].as_ref().map(|(store, _)| store).ok();
+            let finding = Finding::of(&failure);
+            // Only what was seen is written down: a copy that could not be looked at is not a bad one.
+            if let (Ok((store, _)), true) = (&targets[&row.region], finding != Finding::NotSeen) {
                 write_down(&recorded.database, store, &row, &failure).await?;
             }
-            tally.count(&failure);
+            tally.count(finding);
         }
     }
     tell_end(global, args, &tally);
@@ -139,19 +140,11 @@ async fn look(store: &Store, ledger: &Ledger, row: &Row, depth: Depth) -> Result
 }
 
 /// The row and, where it can be written, the catalog say that this copy is not what it was.
-async fn write_down(
-    database: &Database,
-    store: Option<&Store>,
-    row: &Row,
-    failure: &Failure,
-) -> Result<(), CommandError> {
+async fn write_down(database: &Database, store: &Store, row: &Row, failure: &Failure) -> Result<(), CommandError> {
     database.verify_failed(row, failure).await.map_err(|error| super::open::database_error(&error))?;
-    if let Some(store) = store {
-        let now_ms = Timestamp::now().as_millisecond();
-        let recorded = register::record_failure(store, row, &failure.message, now_ms).await;
-        if let Err(error) = recorded {
-            super::complain(&format!("warning: the catalog still says COMPLETED: {error}"));
-        }
+    let now_ms = Timestamp::now().as_millisecond();
+    if let Err(error) = register::record_failure(store, row, &failure.message, now_ms).await {
+        super::complain(&format!("warning: the catalog still says COMPLETED: {error}"));
     }
     Ok(())
 }
@@ -187,6 +180,25 @@ fn tell_end(global: &Global, args: &VerifyArgs, tally: &Tally) {
     }
 }
 
+/// What a failed look has shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Finding {
+    Differs,
+    Gone,
+    /// The store or the catalog did not let it be seen.
+    NotSeen,
+}
+
+impl Finding {
+    const fn of(failure: &Failure) -> Self {
+        match failure.cause {
+            Cause::Integrity | Cause::RecordConflict => Self::Differs,
+            Cause::CopyMissing => Self::Gone,
+            _ => Self::NotSeen,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Tally {
     looked_at: usize,
@@ -196,11 +208,11 @@ struct Tally {
 }
 
 impl Tally {
-    fn count(&mut self, failure: &Failure) {
-        match failure.cause {
-            Cause::Integrity | Cause::RecordConflict => self.differing += 1,
-            Cause::CopyMissing => self.missing += 1,
-            _ => self.unreachable += 1,
+    const fn count(&mut self, finding: Finding) {
+        match finding {
+            Finding::Differs => self.differing += 1,
+            Finding::Gone => self.missing += 1,
+            Finding::NotSeen => self.unreachable += 1,
         }
     }
 

@@ -67,7 +67,7 @@ pub struct Row {
     pub registered_id: Option<String>,
     /// Digest of the bytes that were copied.
     pub sha256: Option<Sha256Digest>,
-    /// Digest that was known beforehand.
+    /// Digest that `verify` found an earlier copy to have lost: a new copy must have it.
     pub expected_sha256: Option<Sha256Digest>,
     /// The target store's own.
     pub etag: Option<String>,

@@ -102,10 +102,9 @@ impl Surveyor<'_> {
             (Source::Id(_), None) => None,
         };
         self.name(&mut migration.row, wanted, record.and_then(|record| record.as_ref().ok()));
-        if let (true, Some(sha256)) = (known.is_empty(), migration.row.expected_sha256) {
+        if let Some(sha256) = migration.row.expected_sha256 {
             known.push(Expected { sha256, from: "an earlier copy had" });
         }
-        migration.row.expected_sha256 = known.first().map(|expected| expected.sha256);
         migration.object = key.map(|key| SourceObject {
             key,
             // Filled in by asking the source; until then it is what the plan pins.
