@@ -100,7 +100,7 @@ pub enum Event {
 pub struct Board {
     /// The migrations of the run, in plan order.
     pub items: Vec<Item>,
-    /// Bytes of each that are stored in the target, by position. Only ever shown, never decided on.
+    /// Bytes of each that are on their way or stored in the target, by position. Only ever shown, never decided on.
     pub stored: Vec<AtomicU64>,
     /// For each migration, the position of its chain's first link.
     pub roots: Vec<u32>,
@@ -111,6 +111,13 @@ pub struct Board {
 }
 
 impl Board {
+    /// Shows that more of a migration is on its way; what is read twice does not count beyond its size.
+    pub fn add_moving(&self, item: u32, bytes: u64) {
+        let size = self.items[item as usize].bytes.unwrap_or(u64::MAX);
+        let more = |stored: u64| Some(stored.saturating_add(bytes).min(size));
+        let _ = self.stored[item as usize].fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+    }
+
     /// Sets how much of a migration is stored.
     pub fn set_stored(&self, item: u32, bytes: u64) {
         self.stored[item as usize].store(bytes, Ordering::Relaxed);

@@ -41,13 +41,13 @@ pub(super) async fn look(global: &Global, loaded: &Loaded, look_at_targets: bool
     let regions = open::unlimited_regions(&loaded.plan);
     match Database::open_reading(&url).await {
         Ok(database) => {
-            let survey = run::survey(&loaded.plan, &regions, &database, loaded, look_at_targets).await;
+            let rows = run::known_rows(&database).await;
             database.close().await;
-            survey
+            run::survey(&loaded.plan, &regions, &rows?, loaded, look_at_targets).await
         }
         // The first run will make it.
         Err(OpenError::Absent { .. }) => {
-            run::survey_rows(&loaded.plan, &regions, &HashMap::new(), loaded, look_at_targets).await
+            run::survey(&loaded.plan, &regions, &HashMap::new(), loaded, look_at_targets).await
         }
         Err(error) => Err(open::open_error(&error)),
     }

@@ -77,11 +77,12 @@ async fn execute(
     }
     let limits = RunLimits::new(plan, Timestamp::now());
     let regions = open::regions(plan, limits.throttles.clone());
-    let mut survey = survey(plan, &regions, database, loaded, false).await?;
+    let rows = known_rows(database).await?;
+    let mut survey = survey(plan, &regions, &rows, loaded, false).await?;
     if !global.quiet && !global.json {
         tell_skipped(&survey);
     }
-    let run = prepare(loaded, database, &mut survey).await.map_err(|error| open::database_error(&error))?;
+    let run = prepare(loaded, database, &rows, &mut survey).await.map_err(|error| open::database_error(&error))?;
     let graph = survey.graph();
     let rows: Vec<&Row> = survey.migrations.iter().map(|migration| &migration.row).collect();
     let selected = selection::select(&args.selection, &graph, &rows);
@@ -121,21 +122,14 @@ async fn execute(
     Ok((exit, Some(reporter)))
 }
 
-/// Asks stores and catalogs; shared with the dry run.
-pub(super) async fn survey(
-    plan: &Plan,
-    regions: &Regions,
-    database: &Database,
-    loaded: &Loaded,
-    look_at_targets: bool,
-) -> Result<Survey, CommandError> {
+/// All rows of a database, by id: other plans may share some of this one's.
+pub(super) async fn known_rows(database: &Database) -> Result<HashMap<Uuid, Row>, CommandError> {
     let rows = database.all_rows().await.map_err(|error| open::database_error(&error))?;
-    let rows: HashMap<Uuid, Row> = rows.into_iter().map(|row| (row.id, row)).collect();
-    survey_rows(plan, regions, &rows, loaded, look_at_targets).await
+    Ok(rows.into_iter().map(|row| (row.id, row)).collect())
 }
 
-/// As [`survey`], with rows that are read already.
-pub(super) async fn survey_rows(
+/// Asks stores and catalogs; shared with the dry run.
+pub(super) async fn survey(
     plan: &Plan,
     regions: &Regions,
     rows: &HashMap<Uuid, Row>,
@@ -147,8 +141,13 @@ pub(super) async fn survey_rows(
 }
 
 /// Writes down what the plan wants now: entries, new rows, rows that cannot start, and the run itself.
-async fn prepare(loaded: &Loaded, database: &Database, survey: &mut Survey) -> Result<Uuid, DatabaseError> {
-    let new_or_known: Vec<Row> = survey
+async fn prepare(
+    loaded: &Loaded,
+    database: &Database,
+    rows: &HashMap<Uuid, Row>,
+    survey: &mut Survey,
+) -> Result<Uuid, DatabaseError> {
+    let mut wanted: Vec<Row> = survey
         .migrations
         .iter()
         .map(|migration| match &migration.failure {
@@ -157,8 +156,7 @@ async fn prepare(loaded: &Loaded, database: &Database, survey: &mut Survey) -> R
         })
         .collect();
     let plan = &loaded.plan;
-    let mut wanted: Vec<Row> = new_or_known;
-    wanted.extend(kept(database, plan, &wanted).await?);
+    wanted.extend(kept(database, plan, rows, &wanted).await?);
     database.save_plan(&plan.name, &wanted).await?;
     for migration in &mut survey.migrations {
         let row = &mut migration.row;
@@ -187,10 +185,18 @@ async fn prepare(loaded: &Loaded, database: &Database, survey: &mut Survey) -> R
 
 /// Copies that the plan asked for once and that are done: they stay the plan's, to be verified and shown, even when
 /// a select does not take them any more.
-async fn kept(database: &Database, plan: &Plan, wanted: &[Row]) -> Result<Vec<Row>, DatabaseError> {
+async fn kept(
+    database: &Database,
+    plan: &Plan,
+    rows: &HashMap<Uuid, Row>,
+    wanted: &[Row],
+) -> Result<Vec<Row>, DatabaseError> {
     let wanted: HashSet<Uuid> = wanted.iter().map(|row| row.id).collect();
-    let before = database.planned_rows(&plan.name).await?;
-    Ok(before.into_iter().filter(|row| row.state == State::Completed && !wanted.contains(&row.id)).collect())
+    let mut before = database.planned_ids(&plan.name).await?;
+    before.retain(|id| !wanted.contains(id));
+    before.sort_unstable();
+    let done = before.iter().filter_map(|id| rows.get(id)).filter(|row| row.state == State::Completed);
+    Ok(done.cloned().collect())
 }
 
 /// The selected migrations, with their parents' new positions: chains are selected whole.

@@ -129,7 +129,7 @@ async fn look(store: &Store, ledger: &Ledger, row: &Row, depth: Depth) -> Result
         return Ok(());
     }
     let pin = Pin { etag: facts.etag, size: facts.size };
-    let digest = copy::digest(store, &key, &pin, |_| ()).await.map_err(StoreError::of_target)?;
+    let digest = copy::digest(store, &key, &pin, &|_| ()).await.map_err(StoreError::of_target)?;
     if Some(digest) == row.sha256 {
         return Ok(());
     }

@@ -5,7 +5,7 @@
 use super::{Checkpoint, CopyError, Job, Receipt, StreamHash, compare};
 use crate::failure::{Cause, Failure};
 use crate::id::{Key, Sha256Digest};
-use crate::store::{ObjectFacts, Pin, Source, StoreError, StoreErrorKind, Target, Upload};
+use crate::store::{ObjectFacts, Pin, Seen, Source, StoreError, StoreErrorKind, Target, Upload};
 
 /// Bytes of one read while hashing what is there.
 pub(super) const READ_BYTES: u64 = 4 << 20;
@@ -32,7 +32,7 @@ pub(super) async fn adopt<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
     }
     let known = match job.expected.first() {
         Some(expected) => expected.sha256,
-        None => digest(source, &job.source_key, &job.pin, |bytes| checkpoint.read(bytes))
+        None => digest(source, &job.source_key, &job.pin, &|bytes| checkpoint.read(bytes))
             .await
             .map_err(StoreError::of_source)?,
     };
@@ -50,7 +50,7 @@ pub(super) async fn adopt_known<T: Target + Sync, E>(
     known: Sha256Digest,
 ) -> Result<Receipt, CopyError<E>> {
     let pin = Pin { etag: facts.etag.clone(), size: facts.size };
-    let there = digest(target, &job.target_key, &pin, |_| ()).await.map_err(StoreError::of_target)?;
+    let there = digest(target, &job.target_key, &pin, &|_| ()).await.map_err(StoreError::of_target)?;
     if there != known {
         return Err(differs(job, &format!("sha256 {there} there, sha256 {known} at the source")).into());
     }
@@ -73,13 +73,12 @@ pub async fn digest<S: Source + Sync>(
     store: &S,
     key: &Key,
     pin: &Pin,
-    mut seen: impl FnMut(u64),
+    seen: Seen<'_>,
 ) -> Result<Sha256Digest, StoreError> {
     let mut hash = StreamHash::default();
     while hash.bytes() < pin.size {
         let range = hash.bytes()..pin.size.min(hash.bytes() + READ_BYTES);
-        let bytes = store.read(key, range, pin).await?;
-        seen(bytes.len() as u64);
+        let bytes = store.read(key, range, pin, seen).await?;
         hash = hash.updated(bytes).await;
     }
     Ok(hash.digest())

@@ -95,10 +95,10 @@ pub trait Checkpoint: Sync {
     /// Those of the database.
     fn part_done(&self, part: &Part) -> impl Future<Output = Result<bool, Self::Error>> + Send;
 
-    /// Shows how many bytes are stored in the target.
+    /// Shows how many bytes are stored in the target, when a copy begins or is found in its place.
     fn stored(&self, bytes: u64);
 
-    /// Shows that bytes were read from the source, counted once for each time.
+    /// Shows that bytes were read from the source, each time they are.
     fn read(&self, bytes: u64);
 }
 
@@ -246,7 +246,6 @@ async fn stream<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
             }
             crate::fault::point("after-part-row");
         }
-        checkpoint.stored(done.end);
     }
     if next < parts {
         return Err(CopyError::Stopped);

@@ -46,8 +46,6 @@ impl Baton {
 /// A part that is hashed and durable.
 pub(super) struct Done {
     pub(super) part: Part,
-    /// Where it ends in the object.
-    pub(super) end: u64,
     /// Its memory, given back when this is dropped.
     _permit: OwnedSemaphorePermit,
 }
@@ -66,12 +64,12 @@ pub(super) async fn transfer<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
     permit: OwnedSemaphorePermit,
 ) -> Result<Done, CopyError<C::Error>> {
     let size = range.end - range.start;
-    let bytes = source.read(&job.source_key, range.clone(), &job.pin).await.map_err(StoreError::of_source)?;
-    checkpoint.read(size);
+    let seen = |bytes| checkpoint.read(bytes);
+    let bytes = source.read(&job.source_key, range.clone(), &job.pin, &seen).await.map_err(StoreError::of_source)?;
     let hashed = hash_in_turn(bytes.clone(), turn, then);
     let stored = async { target.part(upload, range.start, bytes).await.map_err(target_error) };
     let (state, ()) = tokio::try_join!(hashed, stored)?;
-    Ok(Done { part: Part { number, size, state }, end: range.end, _permit: permit })
+    Ok(Done { part: Part { number, size, state }, _permit: permit })
 }
 
 /// Waits for the hash of all earlier parts, adds this one's bytes off the async threads, and hands it on.

@@ -27,6 +27,10 @@ pub(super) struct Connector {
     database: Arc<str>,
 }
 
+/// Rows that SQLite's own thread may be ahead of who reads them: with the default of 50, reading many rows is mostly
+/// two threads waking each other.
+const ROWS_BUFFERED: usize = 2_000;
+
 impl Connector {
     pub(super) fn new(path: PathBuf, database: String) -> Self {
         Self { path, database: database.into() }
@@ -74,7 +78,7 @@ impl Connector {
             .max_lifetime(None)
             .test_before_acquire(false)
             .sqlx_logging(false)
-            .map_sqlx_sqlite_opts(move |sqlite| options(sqlite.filename(&path)));
+            .map_sqlx_sqlite_opts(move |sqlite| options(sqlite.filename(&path).row_buffer_size(ROWS_BUFFERED)));
         sea_orm::Database::connect(pool).await
     }
 }

@@ -91,6 +91,17 @@ impl Database {
         }
     }
 
+    /// The ids of the rows that `plan` wants, in no order.
+    pub async fn planned_ids(&self, plan: &str) -> Result<Vec<Uuid>, DatabaseError> {
+        let entries = self.entries(plan).await?;
+        let unreadable = |id: &String| DatabaseError::Unreadable {
+            id: id.clone(),
+            column: "plan_entries.backup_id".to_owned(),
+            value: id.clone(),
+        };
+        entries.keys().map(|id| id.parse().map_err(|_| unreadable(id))).collect()
+    }
+
     /// The names of all plans that want any row, sorted.
     pub async fn plans(&self) -> Result<Vec<String>, DatabaseError> {
         let snapshot = self.snapshot().await?;

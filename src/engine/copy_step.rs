@@ -284,5 +284,6 @@ impl Checkpoint for RowCheckpoint<'_> {
     fn read(&self, bytes: u64) {
         self.unrecorded.fetch_add(bytes, Ordering::Relaxed);
         self.engine.board.bytes_read.fetch_add(bytes, Ordering::Relaxed);
+        self.engine.board.add_moving(self.item, bytes);
     }
 }

@@ -44,7 +44,7 @@ impl Shelf for RecordShelf {
         let key = key(name)?;
         let read = async {
             let facts = self.store.head(&key).await?;
-            self.store.read(&key, 0..facts.size, &Pin { etag: facts.etag, size: facts.size }).await
+            self.store.read(&key, 0..facts.size, &Pin { etag: facts.etag, size: facts.size }, &|_| ()).await
         };
         read.await.map_err(|error| match error.kind {
             StoreErrorKind::Missing => ShelfError::Missing,

@@ -53,6 +53,9 @@ pub struct Upload {
     pub upload_id: Option<String>,
 }
 
+/// Is told how many more bytes have come.
+pub type Seen<'a> = &'a (dyn Fn(u64) + Send + Sync);
+
 /// A read-only view of a store. The source region is never written through it.
 pub trait Source {
     /// Asks for the facts of one object.
@@ -63,12 +66,19 @@ pub trait Source {
 
     /// Reads exactly `range`, if the object still is the pinned one before *and* after reading.
     ///
-    /// Waits for the store's rate limits. An empty range gives an empty buffer.
+    /// Waits for the store's rate limits. An empty range gives an empty buffer. `seen` is told of the bytes as they
+    /// come, also of those of a read that fails in the end.
     ///
     /// # Errors
     /// [`StoreError`]: `Changed` when the pin does not hold, `Short` when the object ends inside the range, else as
     /// [`Source::head`].
-    fn read(&self, key: &Key, range: Range<u64>, pin: &Pin) -> impl Future<Output = Result<Bytes, StoreError>> + Send;
+    fn read(
+        &self,
+        key: &Key,
+        range: Range<u64>,
+        pin: &Pin,
+        seen: Seen<'_>,
+    ) -> impl Future<Output = Result<Bytes, StoreError>> + Send;
 
     /// All keys that start with `prefix`, in byte order. Never used to decide that an object is *not* there.
     ///
@@ -248,8 +258,8 @@ impl Source for Store {
         each_kind!(self, store => store.head(key).await)
     }
 
-    async fn read(&self, key: &Key, range: Range<u64>, pin: &Pin) -> Result<Bytes, StoreError> {
-        each_kind!(self, store => store.read(key, range, pin).await)
+    async fn read(&self, key: &Key, range: Range<u64>, pin: &Pin, seen: Seen<'_>) -> Result<Bytes, StoreError> {
+        each_kind!(self, store => store.read(key, range, pin, seen).await)
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {

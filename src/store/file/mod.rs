@@ -25,7 +25,7 @@ use bytes::Bytes;
 use self::read::Wanted;
 use self::root::Root;
 use self::stretch::Stretch;
-use super::{Listed, ObjectFacts, Pin, Source, StoreError, StoreErrorKind, Target, Throttle, Upload};
+use super::{Listed, ObjectFacts, Pin, Seen, Source, StoreError, StoreErrorKind, Target, Throttle, Upload};
 use crate::id::Key;
 
 /// A folder of this machine. Clones share the open folder and the throttle.
@@ -116,18 +116,20 @@ impl Source for FileStore {
         self.blocking(move |root| read::head(root, &key)).await
     }
 
-    async fn read(&self, key: &Key, range: Range<u64>, pin: &Pin) -> Result<Bytes, StoreError> {
+    async fn read(&self, key: &Key, range: Range<u64>, pin: &Pin, seen: Seen<'_>) -> Result<Bytes, StoreError> {
         self.throttle.request().await;
         let wanted = Wanted::new(&self.root, key, range, pin)?;
         let stretch = wanted.stretch;
         if !self.throttle.limits_reads() {
             self.throttle.read(stretch.len as u64).await;
-            return self.blocking(move |root| wanted.read(root)).await;
+            let bytes = self.blocking(move |root| wanted.read(root)).await?;
+            seen(bytes.len() as u64);
+            return Ok(bytes);
         }
         let wanted = Arc::new(wanted);
         let (opening, failing) = (Arc::clone(&wanted), Arc::clone(&wanted));
         let file = self.blocking(move |root| opening.open(root)).await?;
-        let bytes = self.read_in_slices(file, stretch, move |root, error| failing.failed(root, error)).await?;
+        let bytes = self.read_in_slices(file, stretch, seen, move |root, error| failing.failed(root, error)).await?;
         self.blocking(move |root| wanted.check_after(root)).await?;
         Ok(bytes)
     }
@@ -176,7 +178,7 @@ impl Target for FileStore {
             let (opening, failing) = (Arc::clone(&upload), upload);
             let file = self.blocking(move |root| write::open_staged(root, &opening, stretch)).await?;
             let failed = move |root: &Root, error| write::staged_failed(root, &failing, error);
-            return self.read_in_slices(file, stretch, failed).await;
+            return self.read_in_slices(file, stretch, &|_| (), failed).await;
         }
         self.throttle.read(stretch.len as u64).await;
         let upload = upload.clone();

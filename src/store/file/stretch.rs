@@ -10,8 +10,8 @@ use rustix::io::{Errno, pread, retry_on_intr};
 
 use super::FileStore;
 use super::root::Root;
-use crate::store::StoreError;
 use crate::store::throttle::SLICE;
+use crate::store::{Seen, StoreError};
 
 #[expect(clippy::cast_possible_truncation, reason = "256 KiB fits everywhere")]
 const SLICE_LEN: usize = SLICE as usize;
@@ -77,6 +77,7 @@ impl FileStore {
         &self,
         file: OwnedFd,
         stretch: Stretch,
+        seen: Seen<'_>,
         failed: F,
     ) -> Result<Bytes, StoreError>
     where
@@ -92,6 +93,7 @@ impl FileStore {
                 stretch.append(&file, &mut bytes, len).map(|()| bytes).map_err(|error| failed(root, error))
             };
             bytes = self.blocking(append).await?;
+            seen(len as u64);
         }
         Ok(bytes.into())
     }

@@ -10,7 +10,7 @@ async fn refused_everywhere(place: &Place, upload: &Upload, why: &str) {
     let (key, pin) = (&upload.key, Pin { etag: String::new(), size: 4 });
     let answers = [
         place.store.head(key).await.map(drop),
-        place.store.read(key, 0..4, &pin).await.map(drop),
+        place.store.read(key, 0..4, &pin, &|_| ()).await.map(drop),
         place.store.begin(key, TOKEN, 4, false).await.map(drop),
         place.store.part(upload, 0, Bytes::from_static(b"ours")).await,
         place.store.publish(upload, 4).await.map(drop),
@@ -102,7 +102,7 @@ async fn special_files_are_refused_by_name() {
         assert_eq!(refused.kind, StoreErrorKind::Refused);
         assert_eq!(place.text(&refused), format!("cannot read `{name}` in ROOT: it is {what}, not a regular file"));
         let pin = Pin { etag: String::new(), size: 1 };
-        assert_eq!(place.store.read(&key(name), 0..1, &pin).await.unwrap_err().message, refused.message);
+        assert_eq!(place.store.read(&key(name), 0..1, &pin, &|_| ()).await.unwrap_err().message, refused.message);
         let refused = place.copy(name, b"ours").await.unwrap_err();
         assert_eq!(refused.kind, StoreErrorKind::Refused);
         assert!(refused.message.ends_with(&format!("it is {what}, not a regular file")), "{refused}");

@@ -36,9 +36,9 @@ async fn ranges_are_exact() {
     let end = bytes.len();
     for range in [0..end, 0..1, end - 1..end, 5..5, end..end, MIB - 1..2 * MIB + 1] {
         let wanted = range.start as u64..range.end as u64;
-        assert_eq!(place.store.read(&key("a"), wanted, &pin).await.unwrap(), bytes[range]);
+        assert_eq!(place.store.read(&key("a"), wanted, &pin, &|_| ()).await.unwrap(), bytes[range]);
     }
-    let short = place.store.read(&key("a"), 0..end as u64 + 1, &pin).await.unwrap_err();
+    let short = place.store.read(&key("a"), 0..end as u64 + 1, &pin, &|_| ()).await.unwrap_err();
     assert_eq!(short.kind, StoreErrorKind::Short);
 }
 
@@ -48,9 +48,9 @@ async fn an_empty_file_is_an_object() {
     place.put("empty", b"");
     let pin = place.pin("empty").await;
     assert_eq!(pin.size, 0);
-    assert_eq!(place.store.read(&key("empty"), 0..0, &pin).await.unwrap(), b""[..]);
+    assert_eq!(place.store.read(&key("empty"), 0..0, &pin, &|_| ()).await.unwrap(), b""[..]);
     fs::write(place.path("empty"), b"x").unwrap();
-    assert_eq!(place.store.read(&key("empty"), 0..0, &pin).await.unwrap_err().kind, StoreErrorKind::Changed);
+    assert_eq!(place.store.read(&key("empty"), 0..0, &pin, &|_| ()).await.unwrap_err().kind, StoreErrorKind::Changed);
 }
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn slices_make_the_same_whole() {
     let bytes = pattern(MIB + 3);
     place.put("a", &bytes);
     let pin = place.pin("a").await;
-    assert_eq!(place.store.read(&key("a"), 1..pin.size, &pin).await.unwrap(), bytes[1..]);
+    assert_eq!(place.store.read(&key("a"), 1..pin.size, &pin, &|_| ()).await.unwrap(), bytes[1..]);
     assert_eq!(counting.counters().bytes_read.load(Ordering::Relaxed), pin.size - 1);
     assert_eq!(counting.counters().requests.load(Ordering::Relaxed), 2);
 }
@@ -81,7 +81,7 @@ async fn a_file_that_changed_before_reading_is_not_read() {
     let pin = place.pin("a").await;
     place.put("b", b"54321");
     fs::rename(place.path("b"), place.path("a")).unwrap();
-    let changed = place.store.read(&key("a"), 0..5, &pin).await.unwrap_err();
+    let changed = place.store.read(&key("a"), 0..5, &pin, &|_| ()).await.unwrap_err();
     assert_eq!(changed.kind, StoreErrorKind::Changed);
     assert_eq!(place.text(&changed), "cannot read `a` in ROOT: it changed since it was looked at first");
 }
@@ -94,7 +94,7 @@ async fn read_while(change: impl FnOnce(&Place, &Path)) -> (Place, Result<Bytes,
     let path = place.put("a", &pattern(8 * MIB));
     let pin = place.pin("a").await;
     let store = place.store.clone();
-    let reader = tokio::spawn(async move { store.read(&key("a"), 0..pin.size, &pin).await });
+    let reader = tokio::spawn(async move { store.read(&key("a"), 0..pin.size, &pin, &|_| ()).await });
     while counting.counters().bytes_read.load(Ordering::Relaxed) == 0 {
         tokio::task::yield_now().await;
     }
