@@ -7,14 +7,19 @@ use backhaul::cli::Cli;
 use backhaul::{commands, exit::Exit};
 use clap::Parser;
 
+/// Threads for disk and hash. Small objects would else start hundreds, which then mostly wake each other; fewer would
+/// let one folder that hangs hold up the others.
+const BLOCKING_THREADS: usize = 128;
+
 fn main() -> ExitCode {
     // What is written is for its owner alone: databases, copies, records.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let cli = Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("error: cannot start the runtime\ncaused by: {error}"), Exit::Internal),
-    };
+    let runtime =
+        match tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build() {
+            Ok(runtime) => runtime,
+            Err(error) => return fail(&format!("error: cannot start the runtime\ncaused by: {error}"), Exit::Internal),
+        };
     let outcome = runtime.block_on(commands::dispatch(cli));
     // A blocked disk must not hold up the end: what is not checkpointed is done again.
     runtime.shutdown_background();

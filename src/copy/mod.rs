@@ -157,7 +157,8 @@ pub async fn copy<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
     {
         return existing::adopt(source, target, job, &facts, checkpoint).await;
     }
-    let upload = match target.begin(&job.target_key, &job.token, job.pin.size, job.resume.is_some()).await {
+    let parts = part::count(job.pin.size, job.part_size);
+    let upload = match target.begin(&job.target_key, &job.token, parts, job.resume.is_some()).await {
         Ok(upload) => upload,
         // All parts were stored and the staged object is gone: published before a crash, most likely.
         Err(error)

@@ -27,7 +27,7 @@ pub(super) struct Connector {
     database: Arc<str>,
 }
 
-/// Rows that SQLite's own thread may be ahead of who reads them: with the default of 50, reading many rows is mostly
+/// Rows that `SQLite`'s own thread may be ahead of who reads them: with the default of 50, reading many rows is mostly
 /// two threads waking each other.
 const ROWS_BUFFERED: usize = 2_000;
 

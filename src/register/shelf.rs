@@ -55,7 +55,7 @@ impl Shelf for RecordShelf {
     async fn create(&self, name: &str, bytes: Bytes) -> Result<(), ShelfError> {
         let key = key(name)?;
         let size = bytes.len() as u64;
-        let upload = self.store.begin(&key, &token(name), size, false).await.map_err(failed)?;
+        let upload = self.store.begin(&key, &token(name), 1, false).await.map_err(failed)?;
         self.store.part(&upload, 0, bytes).await.map_err(failed)?;
         crate::fault::point("before-record");
         match self.store.publish(&upload, size).await {

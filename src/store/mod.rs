@@ -100,8 +100,9 @@ pub struct Listed {
 
 /// A store that copies are written to. Everything is create-only: nothing that exists is ever replaced.
 pub trait Target: Source {
-    /// Makes room for an object of `size` bytes. With `resume`, parts were stored under the same `token` before, by
-    /// this process or another: they stay, and [`Target::part`] goes on.
+    /// Makes room for an object of so many `parts`; one that has a single part is not resumed and may be kept simpler.
+    /// With `resume`, parts were stored under the same `token` before, by this process or another: they stay, and
+    /// [`Target::part`] goes on.
     ///
     /// # Errors
     /// [`StoreError`] of kind `Refused`, `NoSpace` or `Io`; with `resume`, `Lost` when the upload is gone.
@@ -109,7 +110,7 @@ pub trait Target: Source {
         &self,
         key: &Key,
         token: &str,
-        size: u64,
+        parts: u32,
         resume: bool,
     ) -> impl Future<Output = Result<Upload, StoreError>> + Send;
 
@@ -268,8 +269,8 @@ impl Source for Store {
 }
 
 impl Target for Store {
-    async fn begin(&self, key: &Key, token: &str, size: u64, resume: bool) -> Result<Upload, StoreError> {
-        each_kind!(self, store => store.begin(key, token, size, resume).await)
+    async fn begin(&self, key: &Key, token: &str, parts: u32, resume: bool) -> Result<Upload, StoreError> {
+        each_kind!(self, store => store.begin(key, token, parts, resume).await)
     }
 
     async fn staged(&self, upload: &Upload, range: Range<u64>) -> Result<Bytes, StoreError> {

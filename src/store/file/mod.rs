@@ -145,15 +145,15 @@ impl Source for FileStore {
 }
 
 impl Target for FileStore {
-    /// `size` is not reserved: what others write at the same time may fill the disk first.
+    /// Room is not reserved: what others write at the same time may fill the disk first.
     ///
     /// `upload_id` names the temporary file itself: everything that takes it answers `Lost` when another file has
     /// come under the temporary's name. Without `resume`, a temporary that is there already is used all the same:
     /// an earlier process made it and was killed before its first part was stored.
-    async fn begin(&self, key: &Key, token: &str, _size: u64, resume: bool) -> Result<Upload, StoreError> {
+    async fn begin(&self, key: &Key, token: &str, parts: u32, resume: bool) -> Result<Upload, StoreError> {
         self.throttle.request().await;
         let (key, token) = (key.clone(), token.to_owned());
-        self.blocking(move |root| write::begin(root, &key, &token, resume)).await
+        self.blocking(move |root| write::begin(root, &key, &token, parts, resume)).await
     }
 
     /// When the system could not make written bytes durable, nobody knows which ones are lost, and asking again

@@ -66,12 +66,12 @@ impl Place {
     }
 
     pub(super) async fn begin(&self, name: &str) -> Upload {
-        self.store.begin(&key(name), TOKEN, 0, false).await.unwrap()
+        self.store.begin(&key(name), TOKEN, 2, false).await.unwrap()
     }
 
     /// Begins, stores in one part, publishes.
     pub(super) async fn copy(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        let upload = self.store.begin(&key(name), TOKEN, bytes.len() as u64, false).await?;
+        let upload = self.store.begin(&key(name), TOKEN, 2, false).await?;
         self.store.part(&upload, 0, Bytes::copy_from_slice(bytes)).await?;
         self.store.publish(&upload, bytes.len() as u64).await.map(drop)
     }

@@ -1,6 +1,6 @@
 //! Writing: a temporary file beside the final name, filled part by part.
 //!
-//! What is durable when: `begin` syncs the folder, so that the temporary's name survives; `part` syncs the bytes;
+//! What is durable when: `begin` syncs the folder, so that the name of a temporary with parts survives; `part` syncs the bytes;
 //! [`publish`](super::publish) syncs the file once more, links, and syncs the folder. So after a power loss the final
 //! name is absent or complete, and every part that `part` was happy with is there.
 
@@ -29,7 +29,7 @@ const READ_BACK: usize = 1024 * 1024;
 
 const READ_WRITE: OFlags = READ.union(OFlags::RDWR);
 
-pub(super) fn begin(root: &Root, key: &Key, token: &str, resume: bool) -> Result<Upload, StoreError> {
+pub(super) fn begin(root: &Root, key: &Key, token: &str, parts: u32, resume: bool) -> Result<Upload, StoreError> {
     let attempt = Attempt::new(root, "write", key.as_str());
     let mut upload = Upload { key: key.clone(), token: token.to_owned(), upload_id: None };
     if resume {
@@ -51,8 +51,11 @@ pub(super) fn begin(root: &Root, key: &Key, token: &str, resume: bool) -> Result
         Err(Errno::EXIST) => root.open_regular("write", &path, READ_WRITE)?.0,
         Err(errno) => return Err(attempt.failed(errno)),
     };
-    // Also for a temporary that was there: who made it may have been killed before this line.
-    sync_folder(&folder).map_err(|errno| attempt.failed(errno))?;
+    // Parts that are reported as stored must be found again under this name, even after a power loss. Also for a
+    // temporary that was there: who made it may have been killed before this line. Nobody looks for a single part.
+    if parts > 1 {
+        sync_folder(&folder).map_err(|errno| attempt.failed(errno))?;
+    }
     upload.upload_id = Some(file_id(&file).map_err(|errno| attempt.failed(errno))?);
     Ok(upload)
 }

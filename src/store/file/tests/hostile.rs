@@ -11,7 +11,7 @@ async fn refused_everywhere(place: &Place, upload: &Upload, why: &str) {
     let answers = [
         place.store.head(key).await.map(drop),
         place.store.read(key, 0..4, &pin, &|_| ()).await.map(drop),
-        place.store.begin(key, TOKEN, 4, false).await.map(drop),
+        place.store.begin(key, TOKEN, 2, false).await.map(drop),
         place.store.part(upload, 0, Bytes::from_static(b"ours")).await,
         place.store.publish(upload, 4).await.map(drop),
         place.store.abandon(upload).await,
@@ -69,7 +69,7 @@ async fn a_symlink_under_the_temporary_name_is_not_followed() {
     let victim = place.outside.join("victim");
     fs::write(&victim, b"them").unwrap();
     symlink(&victim, place.path(&temporary(TOKEN))).unwrap();
-    let refused = place.store.begin(&key("a"), TOKEN, 4, false).await.unwrap_err();
+    let refused = place.store.begin(&key("a"), TOKEN, 2, false).await.unwrap_err();
     assert_eq!(refused.kind, StoreErrorKind::Refused, "{refused}");
     let upload = Upload { key: key("a"), token: TOKEN.into(), upload_id: None };
     let refused = place.store.part(&upload, 0, Bytes::from_static(b"ours")).await.unwrap_err();
@@ -85,7 +85,7 @@ async fn a_hard_link_under_our_names_keeps_its_bytes() {
     fs::hard_link(&victim, place.path("a")).unwrap();
     assert_eq!(place.copy("a", b"ours").await.unwrap_err().kind, StoreErrorKind::Exists);
     fs::hard_link(&victim, place.path(&temporary(OTHER_TOKEN))).unwrap();
-    let upload = place.store.begin(&key("b"), OTHER_TOKEN, 4, false).await.unwrap();
+    let upload = place.store.begin(&key("b"), OTHER_TOKEN, 2, false).await.unwrap();
     let lost = place.store.part(&upload, 0, Bytes::from_static(b"ours")).await.unwrap_err();
     assert_eq!(lost.kind, StoreErrorKind::Lost);
     assert_eq!(fs::read(&victim).unwrap(), b"them");
@@ -120,7 +120,7 @@ async fn a_fifo_in_the_place_of_the_temporary_holds_nobody_up() {
     fs::remove_file(&path).unwrap();
     rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
     for answer in [
-        place.store.begin(&key("a"), TOKEN, 1, false).await.map(drop),
+        place.store.begin(&key("a"), TOKEN, 2, false).await.map(drop),
         place.store.part(&upload, 0, Bytes::from_static(b"x")).await,
         place.store.publish(&upload, 1).await.map(drop),
     ] {

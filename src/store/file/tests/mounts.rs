@@ -40,7 +40,7 @@ async fn another_file_system_below_the_root_is_refused() {
     fs::write(disk.0.join("b"), b"them").unwrap();
     for answer in [
         place.store.head(&key("disk/b")).await.map(drop),
-        place.store.begin(&key("disk/b"), TOKEN, 1, false).await.map(drop),
+        place.store.begin(&key("disk/b"), TOKEN, 2, false).await.map(drop),
         place.store.part(&upload, 0, Bytes::from_static(b"x")).await,
         place.store.publish(&upload, 1).await.map(drop),
         place.store.abandon(&upload).await,
@@ -61,7 +61,7 @@ async fn a_full_store_keeps_what_it_has_and_goes_on() {
     let store = FileStore::open(&disk.0, None, Throttle::unlimited()).unwrap();
     let bytes = pattern(2 * MIB);
     let part = |number: usize| Bytes::copy_from_slice(&bytes[number * MIB / 2..(number + 1) * MIB / 2]);
-    let upload = store.begin(&key("a"), TOKEN, bytes.len() as u64, false).await.unwrap();
+    let upload = store.begin(&key("a"), TOKEN, 2, false).await.unwrap();
     store.part(&upload, 0, part(0)).await.unwrap();
     store.part(&upload, MIB as u64 / 2, part(1)).await.unwrap();
     let full = store.part(&upload, MIB as u64, part(2)).await.unwrap_err();
@@ -88,7 +88,7 @@ async fn a_read_only_store_is_read_and_not_written() {
     let store = FileStore::create(&disk.0, None, Throttle::unlimited()).unwrap();
     assert_eq!(store.head(&key("a")).await.unwrap().size, 5);
     for name in ["b", "folder/b"] {
-        let refused = store.begin(&key(name), TOKEN, 1, false).await.unwrap_err();
+        let refused = store.begin(&key(name), TOKEN, 2, false).await.unwrap_err();
         assert_eq!(refused.kind, StoreErrorKind::Refused);
         assert!(refused.message.ends_with(": the file system is read-only"), "{refused}");
     }

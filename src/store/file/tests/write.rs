@@ -96,7 +96,7 @@ async fn a_temporary_that_was_lost_is_never_taken_for_the_old_one() {
     assert_eq!(place.text(&lost), "cannot write `a` in ROOT: its temporary file is gone");
     assert_eq!(place.store.publish(&first, 6).await.unwrap_err().kind, StoreErrorKind::Lost);
 
-    let lost = place.store.begin(&key("a"), TOKEN, 6, true).await.unwrap_err();
+    let lost = place.store.begin(&key("a"), TOKEN, 2, true).await.unwrap_err();
     assert_eq!(lost.kind, StoreErrorKind::Lost);
     assert_eq!(place.store.staged(&first, 0..3).await.unwrap_err().kind, StoreErrorKind::Lost);
     assert_eq!(names(&place.path("")), [""; 0], "going on makes nothing");
@@ -176,7 +176,7 @@ async fn a_rename_never_replaces_either() {
 async fn abandoning_removes_our_temporary_only() {
     let place = Place::new();
     let ours = place.begin("folder/a").await;
-    let other = place.store.begin(&key("folder/a"), OTHER_TOKEN, 0, false).await.unwrap();
+    let other = place.store.begin(&key("folder/a"), OTHER_TOKEN, 2, false).await.unwrap();
     place.store.part(&other, 0, Bytes::from_static(b"other")).await.unwrap();
     place.store.abandon(&ours).await.unwrap();
     place.store.abandon(&ours).await.unwrap();
@@ -221,7 +221,7 @@ async fn the_longest_names_are_possible() {
 async fn a_token_is_no_path() {
     let place = Place::new();
     for token in ["", "../x", "a/b", "a b"] {
-        let refused = place.store.begin(&key("a"), token, 0, false).await.unwrap_err();
+        let refused = place.store.begin(&key("a"), token, 2, false).await.unwrap_err();
         assert_eq!(refused.kind, StoreErrorKind::Refused, "{token}");
     }
     assert_eq!(names(&place.path("")), [""; 0]);
