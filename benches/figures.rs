@@ -228,7 +228,7 @@ fn checkpoints(folder: &Path) {
                 let claim = database.claim_copy(&row, Uuid::nil(), &start).await.unwrap().unwrap();
                 for number in 0..PARTS {
                     let part = PartRow { number, size: MIB, reference: None, sha256_state: vec![7; 121] };
-                    assert!(database.part_done(claim, part, MIB).await.unwrap());
+                    assert!(database.part_done(claim, part, None, MIB).await.unwrap());
                 }
             })
         });

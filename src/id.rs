@@ -152,7 +152,7 @@ impl Key {
         if text.starts_with('/') {
             return Err(KeyError::Absolute);
         }
-        if let Some(bad) = text.chars().find(|c| c.is_control() || is_bidi_control(*c)) {
+        if let Some(bad) = text.chars().find(|c| c.is_control() || breaks_lines(*c)) {
             return Err(KeyError::Control(bad.escape_unicode().to_string()));
         }
         if let Some(dots) = hidden_dots(text) {
@@ -208,8 +208,9 @@ impl fmt::Display for Key {
     }
 }
 
-fn is_bidi_control(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Line and paragraph separators, and what turns the direction of the text around it.
+fn breaks_lines(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// The first part of `text` that means `.` or `..` once percent signs, backslashes and wide dots are read as

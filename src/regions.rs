@@ -1,10 +1,10 @@
 //! Regions that are contacted: references resolved, stores opened, each once and only when it is needed.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
 
 use crate::failure::{Cause, Failure};
 use crate::plan::{CatalogSpec, Place, Reference, Region, StoreSpec};
@@ -71,10 +71,16 @@ struct StoredRegion {
     identity: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Why a region is opened.
+#[derive(Debug, Clone, Copy)]
 enum Role {
     Source,
-    Target(Access),
+    Look,
+    Target,
+}
+
+impl Role {
+    const COUNT: usize = 3;
 }
 
 /// Looks up an environment variable.
@@ -92,7 +98,8 @@ pub struct Regions {
     environment: Environment,
     specs: Vec<Region>,
     throttles: Vec<Throttle>,
-    opened: Mutex<HashMap<(usize, Role), Result<Store, Failure>>>,
+    /// By region and role. Only what was opened is kept: what cannot be reached now may be reached later.
+    opened: Vec<[OnceCell<Store>; Role::COUNT]>,
 }
 
 impl std::fmt::Debug for Regions {
@@ -105,31 +112,32 @@ impl Regions {
     /// Regions as written, with the limits of each, in the same order. Contacts nothing.
     #[must_use]
     pub fn new(folder: &Path, environment: Environment, specs: Vec<Region>, throttles: Vec<Throttle>) -> Self {
-        Self { folder: folder.to_owned(), environment, specs, throttles, opened: Mutex::new(HashMap::new()) }
+        let opened = specs.iter().map(|_| Default::default()).collect();
+        Self { folder: folder.to_owned(), environment, specs, throttles, opened }
     }
 
-    /// The store of region number `index`, to read from: its folder must be there.
+    /// The store of region number `index`, whose folder must be there: to read from, or to look at recorded work.
     ///
     /// # Errors
-    /// A failure of cause `unreachable`, the same at each call: an unset variable, or a folder that is not there.
-    pub fn source(&self, index: usize) -> Result<Store, Failure> {
-        self.open(index, Role::Source)
+    /// A failure of cause `unreachable`: an unset variable, or a folder that is not there.
+    pub async fn source(&self, index: usize) -> Result<Store, Failure> {
+        self.open(index, Role::Source).await
     }
 
     /// The store of region number `index`, to write to.
     ///
     /// # Errors
     /// As [`Regions::source`].
-    pub fn target(&self, index: usize, access: Access) -> Result<Store, Failure> {
-        self.open(index, Role::Target(access))
+    pub async fn target(&self, index: usize, access: Access) -> Result<Store, Failure> {
+        self.open(index, if access == Access::Write { Role::Target } else { Role::Look }).await
     }
 
     /// What the store of a region is, whether its folder is there or not.
     ///
     /// # Errors
     /// As [`Regions::source`], but never because the folder is not there.
-    pub fn identity(&self, index: usize) -> Result<String, Failure> {
-        self.target(index, Access::Look).map(|store| store.identity().to_owned())
+    pub async fn identity(&self, index: usize) -> Result<String, Failure> {
+        self.target(index, Access::Look).await.map(|store| store.identity().to_owned())
     }
 
     /// The regions as written.
@@ -138,30 +146,28 @@ impl Regions {
         &self.specs
     }
 
-    fn open(&self, index: usize, role: Role) -> Result<Store, Failure> {
-        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        opened.entry((index, role)).or_insert_with(|| self.open_now(index, role)).clone()
+    async fn open(&self, index: usize, role: Role) -> Result<Store, Failure> {
+        let cell = &self.opened[index][role as usize];
+        cell.get_or_try_init(|| self.open_now(index, role)).await.cloned()
     }
 
-    fn open_now(&self, index: usize, role: Role) -> Result<Store, Failure> {
-        let region = &self.specs[index];
+    /// Asks the file system off the async threads: a mount that hangs must not stop the others.
+    async fn open_now(&self, index: usize, role: Role) -> Result<Store, Failure> {
+        let region = self.specs[index].clone();
         let throttle = self.throttles[index].clone();
-        let StoreSpec::File { path, identity } = &region.store;
+        let StoreSpec::File { path, identity } = region.store;
         let unreachable = |message: String, hint: Option<String>| Failure { cause: Cause::Unreachable, message, hint };
         let path = path.expand(&*self.environment).map_err(|missing| {
-            unreachable(
-                format!("region `{}`: {missing}", region.name),
-                Some(format!("set it: export {}=…", missing.name)),
-            )
+            let hint = format!("set it: export {}=…", missing.name);
+            unreachable(format!("region `{}`: {missing}", region.name), Some(hint))
         })?;
         let path = self.folder.join(path);
-        let identity = identity.as_deref();
-        let store = match role {
-            Role::Source => FileStore::open(&path, identity, throttle),
-            Role::Target(Access::Look) => FileStore::absent(&path, identity, throttle),
-            Role::Target(Access::Write) => FileStore::create(&path, identity, throttle),
-        };
-        store.map(Store::File).map_err(|error| {
+        let opened = tokio::task::spawn_blocking(move || match role {
+            Role::Source => FileStore::open(&path, identity.as_deref(), throttle),
+            Role::Look => FileStore::absent(&path, identity.as_deref(), throttle),
+            Role::Target => FileStore::create(&path, identity.as_deref(), throttle),
+        });
+        opened.await.expect("opening a folder does not panic").map(Store::File).map_err(|error| {
             unreachable(format!("region `{}` cannot be reached: {}", region.name, error.message), error.hint)
         })
     }

@@ -105,6 +105,15 @@ pub struct Summary {
     pub failures: Vec<FailureGroup>,
 }
 
+/// How a run ended, besides what the rows say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// A signal or the end of its window stopped it.
+    pub stopped: bool,
+    /// Any step was started.
+    pub started: bool,
+}
+
 impl Summary {
     /// Counts what `lines` say. Failures are those of the selected.
     #[must_use]
@@ -135,15 +144,15 @@ impl Summary {
         summary
     }
 
-    /// The exit code of a run that came to its end, or was stopped (`stopped`) with perhaps nothing left to do.
+    /// The exit code of a run that ended like this, with perhaps nothing left to do.
     ///
     /// In the order of the design: 6 where nothing could start because nothing answered, 7 for an integrity failure,
     /// 3 for any other failure, 4 for work that is left, 0 for none.
     #[must_use]
-    pub fn exit(&self, stopped: bool) -> Exit {
+    pub fn exit(&self, ended: Ended) -> Exit {
         let counts = &self.selected;
         let unreachable: u64 = self.of_cause(Cause::Unreachable);
-        if unreachable > 0 && unreachable == counts.failed && counts.registered == 0 && counts.copied == 0 {
+        if unreachable > 0 && unreachable == counts.failed && !ended.started {
             return Exit::Unreachable;
         }
         if self.of_cause(Cause::Integrity) > 0 {
@@ -152,7 +161,7 @@ impl Summary {
         if counts.failed > 0 || counts.blocked > 0 {
             return Exit::Failed;
         }
-        match (counts.registered == counts.total, stopped) {
+        match (counts.registered == counts.total, ended.stopped) {
             (true, _) => Exit::Done,
             (false, true) => Exit::Stopped,
             (false, false) => Exit::Internal,
@@ -251,7 +260,7 @@ mod tests {
 
     #[test]
     fn exit_codes_in_their_order() {
-        let exit = |lines: &[Line<'_>], stopped| Summary::of(lines).exit(stopped);
+        let exit = |lines: &[Line<'_>], stopped| Summary::of(lines).exit(Ended { stopped, started: false });
         let done = line(State::Completed, None, 0, None);
         let gone = line(State::Failed, Some(Cause::Unreachable), 1, None);
         let differs = line(State::Failed, Some(Cause::Integrity), 2, None);
@@ -259,7 +268,9 @@ mod tests {
         assert_eq!(exit(&[], false), Exit::Done);
         assert_eq!(exit(std::slice::from_ref(&done), true), Exit::Done);
         assert_eq!(exit(std::slice::from_ref(&gone), false), Exit::Unreachable);
-        assert_eq!(exit(&[gone.clone(), done.clone()], false), Exit::Failed);
+        assert_eq!(exit(&[gone.clone(), done.clone()], false), Exit::Unreachable);
+        let started = Ended { stopped: false, started: true };
+        assert_eq!(Summary::of(&[gone.clone(), done.clone()]).exit(started), Exit::Failed);
         assert_eq!(exit(&[gone, differs, left.clone()], true), Exit::Integrity);
         assert_eq!(exit(&[done.clone(), left.clone()], true), Exit::Stopped);
         assert_eq!(exit(&[done, left], false), Exit::Internal);

@@ -1,6 +1,7 @@
 //! All records of a store, merged: per id the newest line counts. Pure.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -9,9 +10,16 @@ use super::Record;
 /// The records of one catalog, by id.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
-    records: BTreeMap<Uuid, Record>,
+    records: BTreeMap<Uuid, Line>,
     conflicts: BTreeMap<Uuid, Conflict>,
     unreadable: Vec<UnreadableLine>,
+}
+
+/// A record and the record object it is in.
+#[derive(Debug, Clone)]
+struct Line {
+    record: Record,
+    object: Arc<str>,
 }
 
 /// Two lines under one id that cannot both be true: the id counts as broken until someone looks.
@@ -38,15 +46,16 @@ pub struct UnreadableLine {
 
 impl Ledger {
     /// Adds the lines of one record object. Objects must come oldest first: their names sort by time.
-    pub fn add(&mut self, object: &str, text: &[u8], sources: &mut BTreeMap<Uuid, String>) {
+    pub fn add(&mut self, object: &str, text: &[u8]) {
+        let object: Arc<str> = object.into();
         for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
             if line.is_empty() {
                 continue;
             }
             match serde_json::from_slice::<Record>(line) {
-                Ok(record) => self.add_record(object, record, sources),
+                Ok(record) => self.insert(&object, record),
                 Err(error) => self.unreadable.push(UnreadableLine {
-                    object: object.to_owned(),
+                    object: object.to_string(),
                     line: number,
                     reason: error.to_string(),
                 }),
@@ -54,29 +63,35 @@ impl Ledger {
         }
     }
 
-    fn add_record(&mut self, object: &str, record: Record, sources: &mut BTreeMap<Uuid, String>) {
+    /// Adds one record: the newest line of its id.
+    pub fn insert(&mut self, object: &Arc<str>, record: Record) {
         let id = record.id;
         if let Some(older) = self.records.get(&id) {
-            let difference = if older.sha256 != record.sha256 {
-                Some(("digest", [older.sha256.to_string(), record.sha256.to_string()]))
-            } else if older.location != record.location {
-                Some(("location", [older.location.clone(), record.location.clone()]))
+            let difference = if older.record.sha256 != record.sha256 {
+                Some(("digest", [older.record.sha256.to_string(), record.sha256.to_string()]))
+            } else if older.record.location != record.location {
+                Some(("location", [older.record.location.clone(), record.location.clone()]))
             } else {
                 None
             };
             if let Some((field, values)) = difference {
-                let objects = [sources.get(&id).cloned().unwrap_or_default(), object.to_owned()];
+                let objects = [older.object.to_string(), object.to_string()];
                 self.conflicts.insert(id, Conflict { objects, field, values });
             }
         }
-        sources.insert(id, object.to_owned());
-        self.records.insert(id, record);
+        self.records.insert(id, Line { record, object: Arc::clone(object) });
+    }
+
+    /// The record object that the newest line under `id` is in.
+    #[must_use]
+    pub fn object(&self, id: Uuid) -> Option<&str> {
+        self.records.get(&id).map(|line| &*line.object)
     }
 
     /// The newest line under `id`.
     #[must_use]
     pub fn get(&self, id: Uuid) -> Option<&Record> {
-        self.records.get(&id)
+        self.records.get(&id).map(|line| &line.record)
     }
 
     /// The contradiction under `id`, if there is one.
@@ -87,7 +102,7 @@ impl Ledger {
 
     /// All records, by id.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
-        self.records.values()
+        self.records.values().map(|line| &line.record)
     }
 
     /// Lines that could not be read; never silently dropped.
@@ -132,11 +147,11 @@ mod tests {
     }
 
     fn ledger(objects: &[(&str, Vec<Record>)]) -> Ledger {
-        let (mut ledger, mut sources) = (Ledger::default(), BTreeMap::new());
+        let mut ledger = Ledger::default();
         for (name, records) in objects {
             let lines: Vec<_> =
                 records.iter().map(|record| serde_json::to_string(record).expect("serializes")).collect();
-            ledger.add(name, lines.join("\n").as_bytes(), &mut sources);
+            ledger.add(name, lines.join("\n").as_bytes());
         }
         ledger
     }
@@ -165,7 +180,7 @@ mod tests {
     #[test]
     fn lines_that_are_no_record_are_named() {
         let mut ledger = Ledger::default();
-        ledger.add("1", b"{\"id\": 5}\n\nnot json\n", &mut BTreeMap::new());
+        ledger.add("1", b"{\"id\": 5}\n\nnot json\n");
         assert_eq!(ledger.unreadable().iter().map(|line| line.line).collect::<Vec<_>>(), [1, 3]);
     }
 

@@ -14,7 +14,7 @@ use crate::failure::{Cause, Failure};
 use crate::id::{Key, Sha256Digest};
 
 pub use ledger::{Conflict, Ledger, UnreadableLine};
-pub use shelf::{RECORDS_FOLDER, Shelf, ShelfError, StoreCatalog};
+pub use shelf::{RECORDS_FOLDER, Shelf, ShelfError, StoreCatalog, batch_of, record_object};
 
 /// Whether a recorded backup can be restored, in the words of its catalog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,5 @@
 //! The catalog `store`: records are NDJSON objects in the region's own store, so that a vault describes itself.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 
 use bytes::Bytes;
@@ -11,6 +10,9 @@ use crate::id::Sha256Digest;
 
 /// Where record objects lie in a store.
 pub const RECORDS_FOLDER: &str = ".backhaul/records/";
+
+/// How names of record objects end.
+const RECORDS_EXTENSION: &str = ".ndjson";
 
 /// What a [`Shelf`] could not do.
 #[derive(Debug, Clone)]
@@ -52,25 +54,35 @@ pub struct StoreCatalog<S> {
     shelf: S,
 }
 
+/// The name of the record object of a batch.
+#[must_use]
+pub fn record_object(batch: &str) -> String {
+    format!("{RECORDS_FOLDER}{batch}{RECORDS_EXTENSION}")
+}
+
+/// The batch of a record object.
+#[must_use]
+pub fn batch_of(object: &str) -> &str {
+    let name = object.strip_prefix(RECORDS_FOLDER).unwrap_or(object);
+    name.strip_suffix(RECORDS_EXTENSION).unwrap_or(name)
+}
+
 impl<S: Shelf + Sync> StoreCatalog<S> {
     /// The records on a shelf.
     pub const fn new(shelf: S) -> Self {
         Self { shelf }
-    }
-
-    /// The name of the record object of a batch.
-    fn object(batch: &str) -> String {
-        format!("{RECORDS_FOLDER}{batch}.ndjson")
     }
 }
 
 impl<S: Shelf + Sync> Catalog for StoreCatalog<S> {
     async fn ledger(&self) -> Result<Ledger, CatalogError> {
         let mut ledger = Ledger::default();
-        let mut sources = BTreeMap::new();
-        for name in self.shelf.names(RECORDS_FOLDER).await.map_err(said)? {
+        let mut names = self.shelf.names(RECORDS_FOLDER).await.map_err(said)?;
+        // What file managers and NFS leave in a folder is no record of ours.
+        names.retain(|name| name.ends_with(RECORDS_EXTENSION));
+        for name in names {
             let text = self.shelf.get(&name).await.map_err(said)?;
-            ledger.add(&name, &text, &mut sources);
+            ledger.add(&name, &text);
         }
         match ledger.unreadable().first() {
             None => Ok(ledger),
@@ -85,7 +97,7 @@ impl<S: Shelf + Sync> Catalog for StoreCatalog<S> {
     }
 
     async fn register(&self, batch: &str, records: &[Record]) -> Result<(), CatalogError> {
-        let name = Self::object(batch);
+        let name = record_object(batch);
         let mut text = Vec::new();
         for record in records {
             serde_json::to_writer(&mut text, record).expect("a record has only text keys");
@@ -105,7 +117,7 @@ impl<S: Shelf + Sync> StoreCatalog<S> {
     async fn check_batch(&self, name: &str, records: &[Record]) -> Result<(), CatalogError> {
         let text = self.shelf.get(name).await.map_err(said)?;
         let mut there = Ledger::default();
-        there.add(name, &text, &mut BTreeMap::new());
+        there.add(name, &text);
         let same = |record: &Record| {
             there.get(record.id).is_some_and(|other| -> bool {
                 let facts = |record: &Record| -> (Sha256Digest, String) { (record.sha256, record.location.clone()) };

@@ -41,13 +41,14 @@ pub(super) async fn look(global: &Global, loaded: &Loaded, look_at_targets: bool
     let regions = open::unlimited_regions(&loaded.plan);
     match Database::open_reading(&url).await {
         Ok(database) => {
-            let rows = run::known_rows(&database).await;
+            let known = run::known_rows(&database, &loaded.plan.name).await;
             database.close().await;
-            run::survey(&loaded.plan, &regions, &rows?, loaded, look_at_targets).await
+            let (rows, planned) = known?;
+            run::survey(&loaded.plan, &regions, &rows, &planned, loaded, look_at_targets).await
         }
         // The first run will make it.
         Err(OpenError::Absent { .. }) => {
-            run::survey(&loaded.plan, &regions, &HashMap::new(), loaded, look_at_targets).await
+            run::survey(&loaded.plan, &regions, &HashMap::new(), &[], loaded, look_at_targets).await
         }
         Err(error) => Err(open::open_error(&error)),
     }

@@ -10,7 +10,6 @@ use crate::error::CommandError;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::id::Key;
-use crate::regions::Access;
 use crate::register;
 use crate::report::printable;
 use crate::state::State;
@@ -63,7 +62,7 @@ async fn collect(global: &Global, args: &GcArgs, recorded: &Recorded) -> Outcome
 
 /// Removes what lies staged for a row, then forgets it. A published object is never touched.
 async fn remove(recorded: &Recorded, row: &Row) -> Result<Result<(), Failure>, CommandError> {
-    let store = match recorded.region(&row.region, Access::Look) {
+    let store = match recorded.store(row).await {
         Ok(store) => store,
         Err(failure) => return Ok(Err(failure)),
     };

@@ -12,7 +12,7 @@ use crate::error::CommandError;
 use crate::exit::Exit;
 use crate::failure::{Cause, Failure};
 use crate::graph::{Graph, Node};
-use crate::regions::{self, Access, Regions, process_environment};
+use crate::regions::{self, Regions, process_environment};
 use crate::store::Store;
 
 /// Runs that are looked through for the regions of rows.
@@ -65,18 +65,39 @@ impl Recorded {
         rows.map_err(|error| open::database_error(&error))
     }
 
-    /// The store of a region by its name.
+    /// The store that a row's copy was made in: the region of that name, or any other whose store it is. It must be
+    /// there: a region that went away is not an empty one.
     ///
     /// # Errors
-    /// As [`Regions::target`], and where no recorded run knows the name.
-    pub(super) fn region(&self, name: &str, access: Access) -> Result<Store, Failure> {
-        for regions in &self.regions {
-            if let Some(index) = regions.specs().iter().position(|region| &*region.name == name) {
-                return regions.target(index, access);
+    /// A failure of cause `unreachable`, naming what was found instead.
+    pub(super) async fn store(&self, row: &Row) -> Result<Store, Failure> {
+        let mut found_instead = None;
+        let of_this_name = |name: &str| name == row.region;
+        for by_name in [true, false] {
+            for regions in &self.regions {
+                for (index, region) in regions.specs().iter().enumerate() {
+                    if of_this_name(&region.name) != by_name {
+                        continue;
+                    }
+                    match regions.source(index).await {
+                        Ok(store) if store.identity() == row.target_store => return Ok(store),
+                        Ok(store) if by_name => {
+                            let message = format!("region `{}` is {} now", row.region, store.identity());
+                            found_instead.get_or_insert(Failure::new(Cause::Unreachable, message));
+                        }
+                        Err(failure) if by_name => {
+                            found_instead.get_or_insert(failure);
+                        }
+                        _ => {}
+                    }
+                }
             }
         }
-        Err(Failure::new(Cause::Unreachable, format!("no recorded run says where region `{name}` is"))
-            .hint("name the plan file, whose regions count then"))
+        let found = found_instead.unwrap_or_else(|| {
+            Failure::new(Cause::Unreachable, format!("no recorded run says where region `{}` is", row.region))
+        });
+        let message = format!("{}; the copy was made in {}", found.message, row.target_store);
+        Err(Failure { cause: Cause::Unreachable, message, ..found })
     }
 }
 

@@ -21,7 +21,7 @@ use crate::plan::{IfRunning, Loaded, Plan};
 use crate::regions::{self, Regions};
 use crate::report::{Head, Reporter};
 use crate::state::State;
-use crate::summary::{Line, Summary};
+use crate::summary::{Ended, Line, Summary};
 use crate::survey::{Migration, Survey, Surveyor};
 
 pub(super) async fn run(global: &Global, args: RunArgs) -> Outcome {
@@ -77,15 +77,17 @@ async fn execute(
     }
     let limits = RunLimits::new(plan, Timestamp::now());
     let regions = open::regions(plan, limits.throttles.clone());
-    let rows = known_rows(database).await?;
-    let mut survey = survey(plan, &regions, &rows, loaded, false).await?;
+    let (rows, planned) = known_rows(database, &plan.name).await?;
+    let mut survey = survey(plan, &regions, &rows, &planned, loaded, false).await?;
     if !global.quiet && !global.json {
         tell_skipped(&survey);
     }
-    let run = prepare(loaded, database, &rows, &mut survey).await.map_err(|error| open::database_error(&error))?;
     let graph = survey.graph();
-    let rows: Vec<&Row> = survey.migrations.iter().map(|migration| &migration.row).collect();
-    let selected = selection::select(&args.selection, &graph, &rows);
+    let of_survey: Vec<&Row> = survey.migrations.iter().map(|migration| &migration.row).collect();
+    let selected = selection::select(&args.selection, &graph, &of_survey);
+    let kept = kept(&rows, &planned, &survey);
+    let run =
+        prepare(loaded, database, &mut survey, &selected, kept).await.map_err(|error| open::database_error(&error))?;
     let migrations = only_selected(survey.migrations, &selected);
     let board = Arc::new(board(&migrations));
     let head = Head {
@@ -114,18 +116,23 @@ async fn execute(
         emit: Arc::clone(&emit),
         stop: stop.clone(),
     });
-    engine::run(engine, tasks.collect()).await.map_err(|error| open::database_error(&error))?;
-    let (summary, exit) = conclude(database, &plan.name, run, &graph, &selected, stop.draining().is_cancelled())
+    let started = engine::run(engine, tasks.collect()).await.map_err(|error| open::database_error(&error))?;
+    let ended = Ended { stopped: stop.draining().is_cancelled(), started: started > 0 };
+    let (summary, exit) = conclude(database, &plan.name, run, &graph, &selected, ended)
         .await
         .map_err(|error| open::database_error(&error))?;
     emit(Event::Finished(Box::new(summary)));
     Ok((exit, Some(reporter)))
 }
 
-/// All rows of a database, by id: other plans may share some of this one's.
-pub(super) async fn known_rows(database: &Database) -> Result<HashMap<Uuid, Row>, CommandError> {
+/// All rows of a database, by id: other plans may share some of this one's. And the ids that this plan wanted last.
+pub(super) async fn known_rows(
+    database: &Database,
+    plan: &str,
+) -> Result<(HashMap<Uuid, Row>, Vec<Uuid>), CommandError> {
     let rows = database.all_rows().await.map_err(|error| open::database_error(&error))?;
-    Ok(rows.into_iter().map(|row| (row.id, row)).collect())
+    let planned = database.planned_ids(plan).await.map_err(|error| open::database_error(&error))?;
+    Ok((rows.into_iter().map(|row| (row.id, row)).collect(), planned))
 }
 
 /// Asks stores and catalogs; shared with the dry run.
@@ -133,41 +140,57 @@ pub(super) async fn survey(
     plan: &Plan,
     regions: &Regions,
     rows: &HashMap<Uuid, Row>,
+    planned: &[Uuid],
     loaded: &Loaded,
     look_at_targets: bool,
 ) -> Result<Survey, CommandError> {
-    let surveyor = Surveyor { plan, regions, rows, now: Timestamp::now(), look_at_targets };
+    let surveyor = Surveyor { plan, regions, rows, planned, now: Timestamp::now(), look_at_targets };
     surveyor.survey().await.map_err(|error| error.into_command_error(loaded))
+}
+
+/// Copies that the plan asked for once and that are done: they stay the plan's, to be verified and shown, even when
+/// a select does not take them any more. So do those that `verify` found bad since.
+fn kept(rows: &HashMap<Uuid, Row>, planned: &[Uuid], survey: &Survey) -> Vec<Row> {
+    let wanted: HashSet<Uuid> = survey.migrations.iter().map(|migration| migration.row.id).collect();
+    let mut kept: Vec<&Row> = planned.iter().filter(|id| !wanted.contains(id)).filter_map(|id| rows.get(id)).collect();
+    kept.retain(|row| row.completed_ms.is_some());
+    kept.sort_unstable_by_key(|row| row.id);
+    kept.into_iter().cloned().collect()
 }
 
 /// Writes down what the plan wants now: entries, new rows, rows that cannot start, and the run itself.
 async fn prepare(
     loaded: &Loaded,
     database: &Database,
-    rows: &HashMap<Uuid, Row>,
     survey: &mut Survey,
+    selected: &[bool],
+    kept: Vec<Row>,
 ) -> Result<Uuid, DatabaseError> {
-    let mut wanted: Vec<Row> = survey
-        .migrations
-        .iter()
-        .map(|migration| match &migration.failure {
-            Some(failure) if migration.row.planned_ms == 0 => migration.row.clone().that_failed(failure.clone()),
-            _ => migration.row.clone(),
-        })
-        .collect();
     let plan = &loaded.plan;
-    wanted.extend(kept(database, plan, rows, &wanted).await?);
+    let new_or_known = survey.migrations.iter().map(|migration| match &migration.failure {
+        Some(failure) if migration.row.planned_ms == 0 => migration.row.clone().that_failed(failure.clone()),
+        _ => migration.row.clone(),
+    });
+    let wanted: Vec<Row> = new_or_known.chain(kept).collect();
     database.save_plan(&plan.name, &wanted).await?;
-    for migration in &mut survey.migrations {
-        let row = &mut migration.row;
-        if let Some(failure) = &migration.failure {
-            if row.planned_ms != 0 {
-                database.cannot_start(row, failure).await?;
+    // All at once, so that they share their commits.
+    let written = survey.migrations.iter().zip(selected).map(|(migration, selected)| async move {
+        let row = &migration.row;
+        match &migration.failure {
+            Some(failure) if row.planned_ms != 0 && row.failure().as_ref() != Some(failure) => {
+                database.cannot_start(row, failure).await
             }
-            row.state = State::Failed;
-            row.cause = Some(failure.cause);
-        } else if migration.copy_is_there && database.still_copied(row).await? {
-            row.state = State::Saving;
+            None if *selected && migration.copy_is_there => database.still_copied(row).await,
+            _ => Ok(false),
+        }
+    });
+    let written = futures::future::try_join_all(written).await?;
+    for (migration, written) in survey.migrations.iter_mut().zip(written) {
+        if let Some(failure) = &migration.failure {
+            migration.row.state = State::Failed;
+            migration.row.cause = Some(failure.cause);
+        } else if migration.copy_is_there && written {
+            migration.row.state = State::Saving;
         }
     }
     let run = database
@@ -181,22 +204,6 @@ async fn prepare(
         })
         .await?;
     Ok(run.id)
-}
-
-/// Copies that the plan asked for once and that are done: they stay the plan's, to be verified and shown, even when
-/// a select does not take them any more.
-async fn kept(
-    database: &Database,
-    plan: &Plan,
-    rows: &HashMap<Uuid, Row>,
-    wanted: &[Row],
-) -> Result<Vec<Row>, DatabaseError> {
-    let wanted: HashSet<Uuid> = wanted.iter().map(|row| row.id).collect();
-    let mut before = database.planned_ids(&plan.name).await?;
-    before.retain(|id| !wanted.contains(id));
-    before.sort_unstable();
-    let done = before.iter().filter_map(|id| rows.get(id)).filter(|row| row.state == State::Completed);
-    Ok(done.cloned().collect())
 }
 
 /// The selected migrations, with their parents' new positions: chains are selected whole.
@@ -245,13 +252,13 @@ async fn conclude(
     run: Uuid,
     graph: &Graph,
     selected: &[bool],
-    stopped: bool,
+    ended: Ended,
 ) -> Result<(Summary, Exit), DatabaseError> {
     let mut rows = database.planned_rows(plan).await?;
     // Behind what the plan wants now come the copies that it only keeps.
     rows.truncate(selected.len());
     let summary = summarise(&rows, graph, selected);
-    let exit = summary.exit(stopped);
+    let exit = summary.exit(ended);
     let text = serde_json::to_string(&summary).expect("a summary serializes");
     database.end_run(run, exit as u8, text).await?;
     Ok((summary, exit))

@@ -9,7 +9,7 @@ use crate::database::{Database, DatabaseUrl, Run};
 use crate::error::CommandError;
 use crate::exit::Exit;
 use crate::report::summary_text;
-use crate::summary::Summary;
+use crate::summary::{Ended, Summary};
 
 pub(super) async fn status(global: &Global, args: &StatusArgs) -> Outcome {
     if let Some(path) = &args.plan {
@@ -91,7 +91,10 @@ fn status_text(url: &DatabaseUrl, plan: &str, last: Option<&Run>, summary: &Summ
             )
         }
     };
-    format!("plan `{plan}` in {url}\n{last}\n{}", summary_text(summary, summary.exit(true), None, again))
+    format!(
+        "plan `{plan}` in {url}\n{last}\n{}",
+        summary_text(summary, summary.exit(Ended { stopped: true, started: true }), None, again)
+    )
 }
 
 fn time(ms: i64) -> String {

@@ -7,6 +7,7 @@ use futures::StreamExt;
 use futures::stream;
 use jiff::Timestamp;
 use serde_json::json;
+use uuid::Uuid;
 
 use super::recorded::Recorded;
 use super::{Outcome, print, print_json};
@@ -18,7 +19,6 @@ use crate::error::CommandError;
 use crate::exit::Exit;
 use crate::failure::{Cause, Failure};
 use crate::id::Key;
-use crate::regions::Access;
 use crate::register;
 use crate::report::printable;
 use crate::state::State;
@@ -37,21 +37,29 @@ pub(super) async fn verify(global: &Global, args: &VerifyArgs) -> Outcome {
 async fn verify_open(global: &Global, args: &VerifyArgs, recorded: &Recorded) -> Outcome {
     let rows = recorded.rows().await?;
     let today = Timestamp::now().as_second() / 86_400;
+    let (known_bad, rows): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(is_known_bad);
     let chosen: Vec<Row> = rows
         .into_iter()
         .filter(|row| row.state == State::Completed)
         .filter(|row| args.sample.is_none_or(|percent| is_sampled(row, percent, today)))
         .collect();
     let mut targets = BTreeMap::new();
-    let mut tally = Tally { looked_at: chosen.len(), ..Tally::default() };
+    let mut tally = Tally { looked_at: chosen.len() + known_bad.len(), ..Tally::default() };
+    // What was found before and not mended since is told again: a second look must not say that all is well.
+    for row in &known_bad {
+        if let Some(failure) = row.failure() {
+            tell(global, row, &failure);
+            tally.count(Finding::of(&failure));
+        }
+    }
     for row in &chosen {
-        if !targets.contains_key(&row.region) {
-            targets.insert(row.region.clone(), open_target(recorded, row).await);
+        if !targets.contains_key(&row.target_store) {
+            targets.insert(row.target_store.clone(), open_target(recorded, row).await);
         }
     }
     let looks = stream::iter(chosen)
         .map(|row| {
-            let target = &targets[&row.region];
+            let target = &targets[&row.target_store];
             async move {
                 let found = match target {
                     Ok((store, ledger)) => look(store, ledger, &row, args.depth).await,
@@ -67,7 +75,7 @@ async fn verify_open(global: &Global, args: &VerifyArgs, recorded: &Recorded) ->
             tell(global, &row, &failure);
             let finding = Finding::of(&failure);
             // Only what was seen is written down: a copy that could not be looked at is not a bad one.
-            if let (Ok((store, _)), true) = (&targets[&row.region], finding != Finding::NotSeen) {
+            if let (Ok((store, _)), true) = (&targets[&row.target_store], finding != Finding::NotSeen) {
                 write_down(&recorded.database, store, &row, &failure).await?;
             }
             tally.count(finding);
@@ -75,6 +83,12 @@ async fn verify_open(global: &Global, args: &VerifyArgs, recorded: &Recorded) ->
     }
     tell_end(global, args, &tally);
     Ok(tally.exit())
+}
+
+/// A registered copy that an earlier `verify` found gone or changed.
+fn is_known_bad(row: &Row) -> bool {
+    let found = matches!(row.cause, Some(Cause::Integrity | Cause::CopyMissing | Cause::RecordConflict));
+    row.state == State::Failed && row.completed_ms.is_some() && found
 }
 
 /// Evenly spread over the rows, and other ones each day.
@@ -86,18 +100,14 @@ fn is_sampled(row: &Row, percent: f64, day: i64) -> bool {
     share * 100.0 < percent
 }
 
+/// Store and records of the region that a row's copy was made in.
 async fn open_target(recorded: &Recorded, row: &Row) -> Result<(Store, Ledger), Failure> {
-    let store = recorded.region(&row.region, Access::Look)?;
-    if store.identity() != row.target_store {
-        let message = format!(
-            "region `{}` is `{}` now, and the copies were made in `{}`",
-            row.region,
-            store.identity(),
-            row.target_store
-        );
-        return Err(Failure::new(Cause::Unreachable, message));
-    }
+    let store = recorded.store(row).await?;
     let ledger = register::catalog(store.clone()).ledger().await.map_err(|error| error.0)?;
+    if ledger.records().next().is_none() {
+        let message = format!("region `{}` has none of the records that were registered there", row.region);
+        return Err(Failure::new(Cause::Unreachable, message).hint("is its disk mounted?"));
+    }
     Ok((store, ledger))
 }
 
@@ -119,7 +129,12 @@ async fn look(store: &Store, ledger: &Ledger, row: &Row, depth: Depth) -> Result
     }
     match ledger.get(row.id) {
         None => return Err(gone("the record")),
-        Some(record) if record.state == RecordState::Failed || Some(record.sha256) != row.sha256 => {
+        Some(record)
+            if record.state == RecordState::Failed
+                || Some(record.sha256) != row.sha256
+                || Some(&record.location) != row.location.as_ref()
+                || ledger.conflict(row.id).is_some() =>
+        {
             let message = format!("the record of `{}` in region `{}` says something else now", row.name, row.region);
             return Err(Failure::new(Cause::RecordConflict, message));
         }
@@ -139,13 +154,19 @@ async fn look(store: &Store, ledger: &Ledger, row: &Row, depth: Depth) -> Result
         .hint("move the damaged object away, then run the plan with --retry-failed while the source is still there"))
 }
 
-/// The row and, where it can be written, the catalog say that this copy is not what it was.
+/// Catalog and row say that this copy is not what it was: the catalog first, so that a `select` never takes for good
+/// what the row knows to be bad. The batch is in the row before anything of it is in the store.
 async fn write_down(database: &Database, store: &Store, row: &Row, failure: &Failure) -> Result<(), CommandError> {
-    database.verify_failed(row, failure).await.map_err(|error| super::open::database_error(&error))?;
+    let batch = Uuid::now_v7();
+    let intended = database.intend_record(row, &batch.to_string()).await;
+    if !intended.map_err(|error| super::open::database_error(&error))? {
+        return Ok(());
+    }
     let now_ms = Timestamp::now().as_millisecond();
-    if let Err(error) = register::record_failure(store, row, &failure.message, now_ms).await {
+    if let Err(error) = register::record_failure(store, batch, row, &failure.message, now_ms).await {
         super::complain(&format!("warning: the catalog still says COMPLETED: {error}"));
     }
+    database.verify_failed(row, failure).await.map_err(|error| super::open::database_error(&error))?;
     Ok(())
 }
 

@@ -18,14 +18,14 @@ impl Budget {
     /// A budget of `bytes`.
     #[must_use]
     pub fn new(bytes: u64) -> Self {
-        let permits = usize::try_from(bytes / PERMIT_BYTES).unwrap_or(Semaphore::MAX_PERMITS);
+        let permits = usize::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(Semaphore::MAX_PERMITS);
         Self { permits: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))), total: bytes }
     }
 
     /// Whether a part of `bytes` can ever have its place.
     #[must_use]
     pub const fn fits(&self, bytes: u64) -> bool {
-        bytes.div_ceil(PERMIT_BYTES) <= self.total / PERMIT_BYTES
+        bytes.div_ceil(PERMIT_BYTES) <= self.total.div_ceil(PERMIT_BYTES)
     }
 
     /// Room for `bytes` if there is some right now.

@@ -49,6 +49,8 @@ pub(super) async fn adopt_known<T: Target + Sync, E>(
     facts: &ObjectFacts,
     known: Sha256Digest,
 ) -> Result<Receipt, CopyError<E>> {
+    // Others may have put it there, and it may be in a cache only.
+    target.settle(&job.target_key).await.map_err(StoreError::of_target)?;
     let pin = Pin { etag: facts.etag.clone(), size: facts.size };
     let there = digest(target, &job.target_key, &pin, &|_| ()).await.map_err(StoreError::of_target)?;
     if there != known {

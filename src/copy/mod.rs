@@ -55,6 +55,8 @@ pub struct Job {
     pub read_back: bool,
     /// What an earlier attempt with the same token has finished.
     pub resume: Option<Resume>,
+    /// What the store called that attempt's upload, where it gave a name.
+    pub upload_id: Option<String>,
 }
 
 /// Finished parts of an earlier attempt: all from the first up to some part.
@@ -93,7 +95,7 @@ pub trait Checkpoint: Sync {
     ///
     /// # Errors
     /// Those of the database.
-    fn part_done(&self, part: &Part) -> impl Future<Output = Result<bool, Self::Error>> + Send;
+    fn part_done(&self, part: &Part, upload: &Upload) -> impl Future<Output = Result<bool, Self::Error>> + Send;
 
     /// Shows how many bytes are stored in the target, when a copy begins or is found in its place.
     fn stored(&self, bytes: u64);
@@ -165,13 +167,16 @@ pub async fn copy<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
             if error.kind == StoreErrorKind::Lost
                 && let Some(resume) = finished =>
         {
+            let sha256 = resume.hash.digest();
+            compare(job, sha256, "received")?;
             return match existing::facts(target, &job.target_key).await? {
-                Some(facts) => existing::adopt_known(target, job, &facts, resume.hash.digest()).await,
+                Some(facts) => existing::adopt_known(target, job, &facts, sha256).await,
                 None => Err(CopyError::StartAgain(error.of_target())),
             };
         }
         Err(error) => return Err(target_error(error)),
     };
+    check_staged(target, job, &upload).await?;
     let hash = stream(source, target, job, &upload, budget, checkpoint, stop).await?;
     let sha256 = hash.digest();
     if let Err(failure) = compare(job, sha256, "received") {
@@ -196,6 +201,21 @@ pub async fn copy<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
         }
         Err(error) => Err(target_error(error)),
     }
+}
+
+/// Makes sure that what earlier attempts have stored still lies there: a store that was put back to an older state, or
+/// a disk that lied about syncing, must not give a copy with a hole in it.
+async fn check_staged<T: Target + Sync, E>(target: &T, job: &Job, upload: &Upload) -> Result<(), CopyError<E>> {
+    let Some(resume) = &job.resume else { return Ok(()) };
+    if job.upload_id.is_some() && job.upload_id != upload.upload_id {
+        let message = format!("another upload has come in the place of that of `{}`", job.target_key);
+        return Err(CopyError::StartAgain(Failure::new(Cause::TargetError, message)));
+    }
+    let stored = resume.hash.bytes();
+    if stored > 0 {
+        target.staged(upload, stored - 1..stored).await.map_err(target_error)?;
+    }
+    Ok(())
 }
 
 /// Streams the parts that are not finished and gives the hash of the whole object.
@@ -240,7 +260,7 @@ async fn stream<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
         let done: part::Done = done?;
         if !single {
             crate::fault::point("before-part-row");
-            match checkpoint.part_done(&done.part).await {
+            match checkpoint.part_done(&done.part, upload).await {
                 Ok(true) => {}
                 Ok(false) => return Err(CopyError::Lost(None)),
                 Err(error) => return Err(CopyError::Lost(Some(error))),

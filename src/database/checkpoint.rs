@@ -118,9 +118,16 @@ impl Database {
     }
 
     /// BUILDING, mine: one more part is hashed and stored. `bytes_read` is added to the row's; it counts what was read
-    /// again, too. A number that has a row already is an error.
-    pub async fn part_done(&self, claim: Claim, part: PartRow, bytes_read: u64) -> Result<bool, DatabaseError> {
-        let changes = ActiveModel { changed_ms: Set(now_ms()), ..Default::default() };
+    /// again, too. A number that has a row already is an error. `upload_id` is what the store calls the upload it is in.
+    pub async fn part_done(
+        &self,
+        claim: Claim,
+        part: PartRow,
+        upload_id: Option<&str>,
+        bytes_read: u64,
+    ) -> Result<bool, DatabaseError> {
+        let upload_id = Set(upload_id.map(str::to_owned));
+        let changes = ActiveModel { changed_ms: Set(now_ms()), upload_id, ..Default::default() };
         let update = add_bytes_read(mine(claim, State::Building, changes), bytes_read);
         let insert = Parts::insert(parts::ActiveModel {
             backup_id: Set(claim.id.to_string()),
@@ -191,17 +198,19 @@ impl Database {
         Ok(claims.map(|(&(id, claim), claimed)| claimed.then_some(Claim { id, token: claim + 1 })).collect())
     }
 
-    /// SAVING, mine, to COMPLETED: the record is stored. All in one transaction.
-    pub async fn registered(&self, claims: &[Claim]) -> Result<Vec<bool>, DatabaseError> {
+    /// SAVING, mine, to COMPLETED: the record is stored, in the record object named with each claim. All in one
+    /// transaction.
+    pub async fn registered(&self, claims: &[(Claim, String)]) -> Result<Vec<bool>, DatabaseError> {
         let now = now_ms();
-        let writes = claims.iter().map(|&claim| {
+        let writes = claims.iter().map(|(claim, record)| {
             let changes = ActiveModel {
                 state: set_state(State::Completed),
                 claimed_by: Set(None),
                 completed_ms: Set(Some(now)),
+                record: Set(Some(record.clone())),
                 ..no_failure(ActiveModel { changed_ms: Set(now), ..Default::default() })
             };
-            build(&mine(claim, State::Saving, changes)).into()
+            build(&mine(*claim, State::Saving, changes)).into()
         });
         self.write(writes.collect()).await
     }
@@ -241,6 +250,13 @@ impl Database {
             return Err(DatabaseError::Illegal { id: row.id, from: row.state, to: State::Failed });
         }
         self.fail_seen(row, with_failure(failure)).await
+    }
+
+    /// COMPLETED stays COMPLETED: `verify` is about to append a line about it to the catalog, in this record object.
+    pub async fn intend_record(&self, row: &Row, record: &str) -> Result<bool, DatabaseError> {
+        let changes =
+            ActiveModel { record: Set(Some(record.to_owned())), changed_ms: Set(now_ms()), ..Default::default() };
+        self.write_one(build(&guarded(row.id, State::Completed, row.claim, changes))).await
     }
 
     /// COMPLETED to FAILED: `verify` found the copy or its record gone or changed. Its digest becomes what a new copy
@@ -287,10 +303,11 @@ impl Database {
         self.write_one(build(&update)).await
     }
 
-    /// What lay unpublished in the target store for this row is removed: token and parts go, in any state. The claim
+    /// What lay unpublished in the target store for this row is removed: token, parts and the name of a record object
+    /// go, in any state. The claim
     /// grows, so whoever still had the row has lost it.
     pub async fn upload_gone(&self, row: &Row) -> Result<bool, DatabaseError> {
-        let changes = ActiveModel { upload_token: Set(None), upload_id: Set(None), ..unclaimed() };
+        let changes = ActiveModel { upload_token: Set(None), upload_id: Set(None), record: Set(None), ..unclaimed() };
         let update = guarded(row.id, row.state, row.claim, changes).col_expr(Column::Claim, Expr::value(row.claim + 1));
         self.write_one(Write { first: build(&update), then: vec![without_parts(row.id)] }).await
     }

@@ -30,6 +30,7 @@ pub use checkpoint::{Claim, Copied, CopyStart, PartRow};
 pub use error::{DatabaseError, OpenError};
 pub use lock::Holder;
 pub use open::SQLITE_MIN;
+pub use planned::StoredParts;
 pub use row::Row;
 pub use runs::{NewRun, Run};
 pub use url::{DatabaseUrl, UrlError};

@@ -38,15 +38,15 @@ impl Step {
         let (resume, restart) = self.checkpointed().await?;
         let Some(job) = self.job(resume) else {
             let failure = Failure::new(Cause::Internal, "a copy was started without its source being known");
-            return self.gave_up_unclaimed(failure).await;
+            return self.failed_unclaimed(failure).await;
         };
-        let stores = self.stores();
+        let stores = self.stores().await;
         // What an upload that cannot be resumed left is taken away before its token is forgotten.
         if job.resume.is_none()
             && let (Ok((_, target)), Some(upload)) = (&stores, self.upload_in_row())
             && let Err(error) = target.abandon(&upload).await
         {
-            return self.gave_up_unclaimed(error.of_target()).await;
+            return self.failed_unclaimed(error.of_target()).await;
         }
         let Some(claim) = self.claim(&job).await? else {
             return Ok((Outcome::Stopped, None));
@@ -79,8 +79,7 @@ impl Step {
     /// What an earlier attempt has finished; or why it cannot be used, if there is something that cannot.
     async fn checkpointed(&self) -> Result<(Option<Resume>, Option<String>), DatabaseError> {
         let Some(object) = &self.task.object else { return Ok((None, None)) };
-        let parts = self.engine.database.parts(self.row.id).await?;
-        let Some(last) = parts.last() else { return Ok((None, None)) };
+        let Some(stored) = self.engine.database.stored_parts(self.row.id).await? else { return Ok((None, None)) };
         let refused = |reason: &str| Ok((None, Some(reason.to_owned())));
         if self.row.source_etag.as_deref() != Some(&object.pin.etag) || self.row.bytes != Some(object.pin.size) {
             return refused("the source changed since its first parts were copied");
@@ -88,15 +87,14 @@ impl Step {
         if self.row.part_size != Some(self.engine.part_size) {
             return refused("the part size of the plan changed");
         }
-        let Ok(hash) = StreamHash::from_state(&last.sha256_state) else {
+        let Ok(hash) = StreamHash::from_state(&stored.sha256_state) else {
             return refused("the stored hash state is damaged or of another version");
         };
-        let complete = parts.iter().zip(0..).all(|(part, number)| part.number == number);
-        let bytes: u64 = parts.iter().map(|part| part.size).sum();
-        if !complete || hash.bytes() != bytes || self.row.upload_token.is_none() {
+        let complete = stored.count == u64::from(stored.last) + 1;
+        if !complete || hash.bytes() != stored.bytes || self.row.upload_token.is_none() {
             return refused("the rows of its parts do not fit together");
         }
-        Ok((Some(Resume { parts: last.number + 1, hash }), None))
+        Ok((Some(Resume { parts: stored.last + 1, hash }), None))
     }
 
     fn job(&self, resume: Option<Resume>) -> Option<Job> {
@@ -113,13 +111,14 @@ impl Step {
             token,
             expected: object.expected,
             read_back: self.engine.verify == Verify::ReadBack,
+            upload_id: resume.as_ref().and(self.row.upload_id.clone()),
             resume,
         })
     }
 
-    fn stores(&self) -> Result<(Store, Store), Failure> {
-        let source = self.engine.regions.source(self.task.source)?;
-        let target = self.engine.regions.target(self.task.target, Access::Write)?;
+    async fn stores(&self) -> Result<(Store, Store), Failure> {
+        let source = self.engine.regions.source(self.task.source).await?;
+        let target = self.engine.regions.target(self.task.target, Access::Write).await?;
         Ok((source, target))
     }
 
@@ -151,6 +150,7 @@ impl Step {
             self.row.part_size = Some(start.part_size);
             self.row.source_etag = Some(start.source_etag);
             self.row.bytes = Some(start.bytes);
+            self.row.upload_id = self.row.upload_id.take().filter(|_| !start.fresh);
         }
         Ok(claim)
     }
@@ -210,7 +210,7 @@ impl Step {
 
     /// Removes what is staged; if that fails the row keeps naming it, for the next run or `gc`.
     async fn abandon(&self) -> bool {
-        match (self.engine.regions.target(self.task.target, Access::Write), self.upload_in_row()) {
+        match (self.engine.regions.target(self.task.target, Access::Write).await, self.upload_in_row()) {
             (Ok(target), Some(upload)) => target.abandon(&upload).await.is_ok(),
             (Err(_), Some(_)) => false,
             (_, None) => true,
@@ -242,7 +242,11 @@ impl Step {
     }
 
     /// A failure before the row was claimed: nothing of it was changed.
-    async fn gave_up_unclaimed(&mut self, failure: Failure) -> StepOutcome {
+    async fn failed_unclaimed(&mut self, failure: Failure) -> StepOutcome {
+        if let Some(delay_ms) = self.engine.next_attempt_in(self.attempt, failure.cause) {
+            self.engine.tell_retry(self.ready, self.attempt, delay_ms, &failure);
+            return Ok((Outcome::RetryAt(delay_ms), None));
+        }
         self.engine.database.cannot_start(&self.row, &failure).await?;
         self.row.state = State::Failed;
         self.engine.tell_failure(self.ready, failure);
@@ -272,9 +276,10 @@ impl<'a> RowCheckpoint<'a> {
 impl Checkpoint for RowCheckpoint<'_> {
     type Error = DatabaseError;
 
-    async fn part_done(&self, part: &Part) -> Result<bool, DatabaseError> {
+    async fn part_done(&self, part: &Part, upload: &Upload) -> Result<bool, DatabaseError> {
         let row = PartRow { number: part.number, size: part.size, reference: None, sha256_state: part.state.clone() };
-        self.engine.database.part_done(self.claim, row, self.unrecorded()).await
+        let upload_id = upload.upload_id.as_deref();
+        self.engine.database.part_done(self.claim, row, upload_id, self.unrecorded()).await
     }
 
     fn stored(&self, bytes: u64) {

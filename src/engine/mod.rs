@@ -7,13 +7,17 @@ mod register_step;
 pub mod retry;
 mod stop;
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
+use futures::future::try_join_all;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use crate::catalog::Ledger;
 use crate::copy::Expected;
 use crate::database::{Claim, Database, DatabaseError, Row};
 use crate::event::{Board, Event};
@@ -99,12 +103,15 @@ struct StepEnd {
 /// A step's own end, or the end of everything: the database does not take facts any more.
 type Ended = Result<Vec<StepEnd>, DatabaseError>;
 
-/// Runs all tasks that are due to their end, or until it is told to stop.
+/// Records of target regions, each read once a run and kept up to date.
+type Ledgers = Arc<Mutex<HashMap<usize, Ledger>>>;
+
+/// Runs all tasks that are due to their end, or until it is told to stop. Gives the number of steps that were started.
 ///
 /// # Errors
 /// [`DatabaseError`] when a fact could not be stored: all steps are cut off, and what is not in the database will be
 /// done again.
-pub async fn run(engine: Arc<Engine>, tasks: Vec<Task>) -> Result<(), DatabaseError> {
+pub async fn run(engine: Arc<Engine>, tasks: Vec<Task>) -> Result<u64, DatabaseError> {
     let facts = tasks.iter().map(|task| Fact {
         state: task.row.state,
         parent: task.parent.map(position),
@@ -124,9 +131,11 @@ pub async fn run(engine: Arc<Engine>, tasks: Vec<Task>) -> Result<(), DatabaseEr
         schedule,
         tasks,
         steps: JoinSet::new(),
+        ledgers: Ledgers::default(),
+        started: 0,
         began: Instant::now(),
         gathering: BTreeMap::new(),
-        registering: BTreeMap::new(),
+        registering: BTreeSet::new(),
         attempts: HashMap::new(),
         claims: HashMap::new(),
         siblings,
@@ -134,21 +143,26 @@ pub async fn run(engine: Arc<Engine>, tasks: Vec<Task>) -> Result<(), DatabaseEr
     };
     let clock = Arc::clone(&run.engine);
     tokio::select! {
-        ended = run.go() => ended,
-        () = clock.limits.follow_the_clock() => Ok(()),
+        ended = run.go() => ended?,
+        () = clock.limits.follow_the_clock() => {}
     }
+    Ok(run.started)
 }
 
 struct Run {
     engine: Arc<Engine>,
     schedule: Schedule,
     tasks: Vec<Task>,
-    steps: JoinSet<Ended>,
+    /// With the target region of a batch of registrations.
+    steps: JoinSet<(Option<u16>, Ended)>,
+    ledgers: Ledgers,
     began: Instant,
     /// Since when a target region has had something to register.
     gathering: BTreeMap<u16, Instant>,
-    /// Batches under way by target region: one at a time, so that records gather meanwhile.
-    registering: BTreeMap<u16, usize>,
+    /// Target regions with a batch under way: one at a time, so that records gather meanwhile.
+    registering: BTreeSet<u16>,
+    /// Steps that were started.
+    started: u64,
     attempts: HashMap<Ready, u16>,
     /// Claims held between two attempts.
     claims: HashMap<Ready, Claim>,
@@ -160,16 +174,22 @@ struct Run {
 impl Run {
     async fn go(&mut self) -> Result<(), DatabaseError> {
         loop {
-            self.start_copies();
-            self.start_registers();
-            if self.steps.is_empty() && self.schedule.is_finished() {
+            let stop = self.engine.stop.clone();
+            if stop.draining().is_cancelled() && !self.draining {
+                self.drain(stop.reason()).await?;
+            }
+            let cut_off = stop.cut_off().is_cancelled();
+            if !cut_off {
+                self.start_copies();
+                self.start_registers();
+            }
+            if self.steps.is_empty() && (cut_off || self.schedule.is_finished()) {
                 return Ok(());
             }
             let wake = self.next_wake();
-            let stop = self.engine.stop.clone();
             tokio::select! {
                 Some(ended) = self.steps.join_next() => self.step_ended(ended).await?,
-                () = stop.draining().cancelled(), if !self.draining => self.drain(stop.reason()).await?,
+                () = stop.draining().cancelled(), if !self.draining => {}
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
         }
@@ -191,14 +211,15 @@ impl Run {
             let task = self.tasks[ready.position as usize].clone();
             let attempt = self.attempt(ready);
             let task = self.with_sibling_digest(task);
-            self.steps.spawn(copy_step::run(Arc::clone(&self.engine), task, ready, attempt));
+            let rows = vec![(ready, task.row.clone())];
+            self.spawn(None, rows, copy_step::run(Arc::clone(&self.engine), task, ready, attempt));
         }
     }
 
     fn start_registers(&mut self) {
         let now = Instant::now();
         for (target, count, may_wait) in self.schedule.registrable(self.now_ms()) {
-            if self.registering.get(&target).is_some_and(|running| *running > 0) {
+            if self.registering.contains(&target) {
                 continue;
             }
             let since = *self.gathering.entry(target).or_insert(now);
@@ -212,9 +233,30 @@ impl Run {
                 .into_iter()
                 .map(|ready| (ready, self.attempt(ready), self.tasks[ready.position as usize].clone()))
                 .collect();
-            *self.registering.entry(target).or_default() += 1;
-            self.steps.spawn(register_step::run(Arc::clone(&self.engine), usize::from(target), batch));
+            self.registering.insert(target);
+            let rows = batch.iter().map(|(ready, _, task)| (*ready, task.row.clone())).collect();
+            let step =
+                register_step::run(Arc::clone(&self.engine), Arc::clone(&self.ledgers), usize::from(target), batch);
+            self.spawn(Some(target), rows, step);
         }
+    }
+
+    /// Starts a step. One that panics is a fault of ours: it has said so, its rows go on from their checkpoints in the
+    /// next run, and the others are not held up.
+    fn spawn(
+        &mut self,
+        batch_of: Option<u16>,
+        rows: Vec<(Ready, Row)>,
+        step: impl Future<Output = Ended> + Send + 'static,
+    ) {
+        self.started += rows.len() as u64;
+        self.steps.spawn(async move {
+            let ended = AssertUnwindSafe(step).catch_unwind().await.unwrap_or_else(|_| {
+                let stopped = |(ready, row)| StepEnd { ready, outcome: Outcome::Stopped, row, claim: None };
+                Ok(rows.into_iter().map(stopped).collect())
+            });
+            (batch_of, ended)
+        });
     }
 
     /// Adds the digest that the copy of the same source to another target has found meanwhile.
@@ -233,14 +275,15 @@ impl Run {
         *attempt
     }
 
-    async fn step_ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) -> Result<(), DatabaseError> {
-        // A panic in a step is a fault of ours: it ends the run loudly, and the row goes on from its checkpoint.
-        let ends = ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-        if let Some(first) = ends.first().filter(|end| end.ready.step == Step::Register) {
-            let target = self.tasks[first.ready.position as usize].target;
-            let target = u16::try_from(target).expect("fewer than 65,536 regions");
-            *self.registering.entry(target).or_insert(1) -= 1;
+    async fn step_ended(
+        &mut self,
+        ended: Result<(Option<u16>, Ended), tokio::task::JoinError>,
+    ) -> Result<(), DatabaseError> {
+        let (batch_of, ends) = ended.expect("a step's panic is caught, and none is aborted");
+        if let Some(target) = batch_of {
+            self.registering.remove(&target);
         }
+        let ends = ends?;
         for end in ends {
             self.tasks[end.ready.position as usize].row = end.row;
             let outcome = match end.outcome {
@@ -263,10 +306,11 @@ impl Run {
         self.draining = true;
         (self.engine.emit)(Event::Draining { reason });
         // Steps that wait for their next attempt will not get it: their claims are given back.
-        for ready in self.schedule.drain() {
-            let claim = self.claims.remove(&ready);
-            self.engine.give_back(ready.step, claim).await?;
-        }
+        let waiting = self.schedule.drain().into_iter().map(|ready| (ready, self.claims.remove(&ready)));
+        let waiting: Vec<_> = waiting.collect();
+        // At once, so that they share their commits.
+        let given_back = waiting.iter().map(|(ready, claim)| self.engine.give_back(ready.step, *claim));
+        try_join_all(given_back).await?;
         Ok(())
     }
 }

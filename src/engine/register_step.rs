@@ -1,10 +1,12 @@
 //! One attempt to register a batch of verified copies in one target region.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
+use futures::future::try_join_all;
 use uuid::Uuid;
 
-use super::{Ended, Engine, StepEnd, Task};
+use super::{Ended, Engine, Ledgers, StepEnd, Task};
+use crate::catalog::Catalog;
 use crate::database::{Claim, DatabaseError, Row};
 use crate::event::Event;
 use crate::failure::Failure;
@@ -21,38 +23,66 @@ struct Entry {
     claim: Option<Claim>,
 }
 
-pub(super) async fn run(engine: Arc<Engine>, target: usize, batch: Vec<(Ready, u16, Task)>) -> Ended {
+pub(super) async fn run(engine: Arc<Engine>, ledgers: Ledgers, target: usize, batch: Vec<(Ready, u16, Task)>) -> Ended {
     let mut entries: Vec<Entry> =
         batch.into_iter().map(|(ready, attempt, task)| Entry { ready, attempt, row: task.row, claim: None }).collect();
-    let before: Vec<Row> = entries.iter().map(|entry| entry.row.clone()).collect();
-    let store = match engine.regions.target(target, Access::Write) {
+    let rows: Vec<Row> = entries.iter().map(|entry| entry.row.clone()).collect();
+    let store = match engine.regions.target(target, Access::Write).await {
         Ok(store) => store,
         Err(failure) => return failed(&engine, entries, &failure).await,
     };
-    if let Err(error) = register::settle(&store, &before).await {
+    if let Err(error) = register::settle(&store, &rows).await {
         return failed(&engine, entries, &error.0).await;
     }
+    // One batch a target at a time: nobody else wants this ledger meanwhile.
+    let known = ledgers.lock().unwrap_or_else(PoisonError::into_inner).remove(&target);
+    let mut ledger = match known {
+        Some(ledger) => ledger,
+        None => match register::catalog(store.clone()).ledger().await {
+            Ok(ledger) => ledger,
+            Err(error) => return failed(&engine, entries, &error.0).await,
+        },
+    };
     let batch = Uuid::now_v7();
     claim(&engine, &mut entries, batch).await?;
     crate::fault::point("before-register");
-    let mine = before.into_iter().zip(&entries).filter(|(_, entry)| entry.claim.is_some());
+    let mine = rows.into_iter().zip(&entries).filter(|(_, entry)| entry.claim.is_some());
     let rows: Vec<Row> = mine.map(|(row, _)| row).collect();
-    let registered = match register::register(&store, batch, &rows, jiff::Timestamp::now().as_millisecond()).await {
+    let now_ms = jiff::Timestamp::now().as_millisecond();
+    let registered = tokio::select! {
+        registered = register::register(&store, &mut ledger, batch, &rows, now_ms) => registered,
+        () = engine.stop.cut_off().cancelled() => return stopped(&engine, entries).await,
+    };
+    let registered = match registered {
         Ok(registered) => registered,
         Err(error) => return failed(&engine, entries, &error.0).await,
     };
+    ledgers.lock().unwrap_or_else(PoisonError::into_inner).insert(target, ledger);
     crate::fault::point("after-register");
-    let (done, refused): (Vec<Entry>, Vec<Entry>) =
-        entries.into_iter().partition(|entry| registered.done.contains(&entry.row.id));
-    let mut ends = completed(&engine, done).await?;
-    for entry in refused {
-        let failure = registered.refused.iter().find(|(id, _)| *id == entry.row.id).map(|(_, failure)| failure.clone());
-        ends.push(match failure {
-            Some(failure) => gave_up(&engine, entry, failure).await?,
-            None => StepEnd { ready: entry.ready, outcome: Outcome::Stopped, row: entry.row, claim: None },
-        });
+    let mut done = Vec::new();
+    let mut ends = Vec::new();
+    for entry in entries {
+        let record = registered.done.iter().find(|(id, _)| *id == entry.row.id).map(|(_, record)| record.clone());
+        let refusal = registered.refused.iter().find(|(id, _)| *id == entry.row.id).map(|(_, failure)| failure.clone());
+        match (record, refusal) {
+            (Some(record), _) => done.push((entry, record)),
+            (None, Some(failure)) => ends.push(gave_up(&engine, entry, failure).await?),
+            // Not ours any more when it was to be claimed.
+            (None, None) => ends.push(end(entry, Outcome::Stopped)),
+        }
     }
+    ends.extend(completed(&engine, done).await?);
     Ok(ends)
+}
+
+fn end(entry: Entry, outcome: Outcome) -> StepEnd {
+    StepEnd { ready: entry.ready, outcome, row: entry.row, claim: None }
+}
+
+/// The drain took too long: claims are given back, and the next run looks whether the records are there.
+async fn stopped(engine: &Engine, entries: Vec<Entry>) -> Ended {
+    try_join_all(entries.iter().map(|entry| engine.give_back(entry.ready.step, entry.claim))).await?;
+    Ok(entries.into_iter().map(|entry| end(entry, Outcome::Stopped)).collect())
 }
 
 /// The intent: the name of the record object is in the rows before anything of it is in the store.
@@ -70,44 +100,45 @@ async fn claim(engine: &Engine, entries: &mut [Entry], batch: Uuid) -> Result<()
     Ok(())
 }
 
-async fn completed(engine: &Engine, entries: Vec<Entry>) -> Ended {
-    let claims: Vec<Claim> = entries.iter().filter_map(|entry| entry.claim).collect();
+async fn completed(engine: &Engine, entries: Vec<(Entry, String)>) -> Ended {
+    let claims: Vec<(Claim, String)> =
+        entries.iter().filter_map(|(entry, record)| Some((entry.claim?, record.clone()))).collect();
     let completed = engine.database.registered(&claims).await?;
     crate::fault::point("after-completed");
-    let ends = entries.into_iter().zip(completed).map(|(mut entry, completed)| {
-        let outcome = if completed {
-            entry.row.state = State::Completed;
-            engine.tell(Event::Registered { item: entry.ready.position });
-            Outcome::Done
-        } else {
-            Outcome::Stopped
-        };
-        StepEnd { ready: entry.ready, outcome, row: entry.row, claim: None }
+    let ends = entries.into_iter().zip(completed).map(|((mut entry, record), completed)| {
+        if !completed {
+            return end(entry, Outcome::Stopped);
+        }
+        entry.row.state = State::Completed;
+        entry.row.record = Some(record);
+        engine.tell(Event::Registered { item: entry.ready.position });
+        end(entry, Outcome::Done)
     });
     Ok(ends.collect())
 }
 
-/// The whole batch failed: each of its rows is tried again, or gives up.
+/// The whole batch failed: each of its rows is tried again, or gives up. All at once, so that they share commits.
 async fn failed(engine: &Engine, entries: Vec<Entry>, failure: &Failure) -> Ended {
-    let mut ends = Vec::new();
-    for entry in entries {
-        let delay = engine.next_attempt_in(entry.attempt, failure.cause);
-        if let (Some(_), Some(claim)) = (delay, entry.claim) {
-            engine.database.attempt_failed(claim, State::Saving, u32::from(entry.attempt), failure).await?;
-        }
-        ends.push(match delay {
-            Some(delay_ms) => {
-                engine.tell_retry(entry.ready, entry.attempt, delay_ms, failure);
-                StepEnd { ready: entry.ready, outcome: Outcome::RetryAt(delay_ms), row: entry.row, claim: entry.claim }
-            }
-            None if failure.cause.is_transient() && engine.stop.draining().is_cancelled() => {
-                engine.give_back(entry.ready.step, entry.claim).await?;
-                StepEnd { ready: entry.ready, outcome: Outcome::Stopped, row: entry.row, claim: None }
-            }
-            None => gave_up(engine, entry, failure.clone()).await?,
-        });
+    try_join_all(entries.into_iter().map(|entry| failed_one(engine, entry, failure))).await
+}
+
+async fn failed_one(engine: &Engine, entry: Entry, failure: &Failure) -> Result<StepEnd, DatabaseError> {
+    let delay = engine.next_attempt_in(entry.attempt, failure.cause);
+    if let (Some(_), Some(claim)) = (delay, entry.claim) {
+        engine.database.attempt_failed(claim, State::Saving, u32::from(entry.attempt), failure).await?;
     }
-    Ok(ends)
+    match delay {
+        Some(delay_ms) => {
+            engine.tell_retry(entry.ready, entry.attempt, delay_ms, failure);
+            let Entry { ready, row, claim, .. } = entry;
+            Ok(StepEnd { ready, outcome: Outcome::RetryAt(delay_ms), row, claim })
+        }
+        None if failure.cause.is_transient() && engine.stop.draining().is_cancelled() => {
+            engine.give_back(entry.ready.step, entry.claim).await?;
+            Ok(end(entry, Outcome::Stopped))
+        }
+        None => gave_up(engine, entry, failure.clone()).await,
+    }
 }
 
 async fn gave_up(engine: &Engine, mut entry: Entry, failure: Failure) -> Result<StepEnd, DatabaseError> {
@@ -117,5 +148,5 @@ async fn gave_up(engine: &Engine, mut entry: Entry, failure: Failure) -> Result<
     };
     entry.row.state = State::Failed;
     engine.tell_failure(entry.ready, failure);
-    Ok(StepEnd { ready: entry.ready, outcome: Outcome::Failed, row: entry.row, claim: None })
+    Ok(end(entry, Outcome::Failed))
 }

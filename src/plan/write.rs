@@ -248,9 +248,25 @@ fn requoted(line: &str) -> String {
     }
 }
 
+/// Characters that some readers of YAML take for the end of a line, or for nothing.
+const SEPARATORS: [char; 4] = ['\u{85}', '\u{2028}', '\u{2029}', '\u{feff}'];
+
+/// A character inside double quotes.
+fn escaped(c: char) -> String {
+    match c {
+        '"' | '\\' => format!("\\{c}"),
+        c if SEPARATORS.contains(&c) => format!("\\u{:04x}", u32::from(c)),
+        c => c.to_string(),
+    }
+}
+
 /// Quotes a plain scalar that is a text to the emitter and something else to others. Plans hold no booleans, and
 /// numbers only in their shortest form.
 fn quoted_if_odd(plain: &str) -> String {
+    if plain.contains(SEPARATORS) {
+        let escaped: String = plain.chars().map(escaped).collect();
+        return format!("\"{escaped}\"");
+    }
     let is_shortest = || plain.parse::<u64>().is_ok_and(|number| number.to_string() == plain);
     match Meaning::of(plain) {
         Meaning::Boolean => format!("'{plain}'"),

@@ -3,10 +3,13 @@
 mod shelf;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::catalog::{Catalog, CatalogError, Ledger, Origin, Record, RecordState, StoreCatalog};
+use crate::catalog::{
+    Catalog, CatalogError, Ledger, Origin, Record, RecordState, StoreCatalog, batch_of, record_object,
+};
 use crate::database::Row;
 use crate::failure::{Cause, Failure};
 use crate::store::Store;
@@ -22,37 +25,44 @@ pub fn catalog(store: Store) -> StoreCatalog<RecordShelf> {
 /// What registering a batch came to.
 #[derive(Debug, Default)]
 pub struct Registered {
-    /// Ids whose record is in the catalog now.
-    pub done: Vec<Uuid>,
+    /// Ids whose record is in the catalog now, and the batch it is in.
+    pub done: Vec<(Uuid, String)>,
     /// Ids that cannot be registered, and why.
     pub refused: Vec<(Uuid, Failure)>,
 }
 
-/// Puts the records of verified copies into the target's catalog, as one batch. Safe to repeat: a record that is
-/// there and says the same is not written again.
+/// Puts the records of verified copies into the target's catalog, as one batch, and into `ledger`, which holds all
+/// that is in the catalog already. Safe to repeat: a record that is there and says the same is not written again.
 ///
-/// `batch` is in the database before this is called, so that what a crash leaves of it is found again; `rows` are as
-/// they were before that, with the batch of an earlier attempt.
+/// `batch` is in the database before this is called, so that what a crash leaves of it is found again.
 ///
 /// # Errors
-/// [`CatalogError`] when the catalog cannot be read or written: then nothing was registered.
-pub async fn register(store: &Store, batch: Uuid, rows: &[Row], now_ms: i64) -> Result<Registered, CatalogError> {
-    let catalog = catalog(store.clone());
+/// [`CatalogError`] when the catalog cannot be written: then nothing was registered.
+pub async fn register(
+    store: &Store,
+    ledger: &mut Ledger,
+    batch: Uuid,
+    rows: &[Row],
+    now_ms: i64,
+) -> Result<Registered, CatalogError> {
     let mut registered = Registered::default();
     let mut new = Vec::new();
-    // Only a copy that was tried before, or found in place, can have a record already.
-    let seen_before = rows.iter().any(|row| row.record.is_some() || is_adopted(row));
-    let ledger = if seen_before { catalog.ledger().await? } else { Ledger::default() };
     for row in rows {
-        match standing(row, &ledger) {
-            Standing::Recorded => registered.done.push(row.id),
+        match standing(row, ledger) {
+            Standing::Recorded => {
+                let object = ledger.object(row.id).unwrap_or_default();
+                registered.done.push((row.id, batch_of(object).to_owned()));
+            }
             Standing::Refused(failure) => registered.refused.push((row.id, failure)),
             Standing::New => new.push(record(row, now_ms)?),
         }
     }
     if !new.is_empty() {
-        catalog.register(&batch.to_string(), &new).await?;
-        registered.done.extend(new.iter().map(|record| record.id));
+        let batch = batch.to_string();
+        catalog(store.clone()).register(&batch, &new).await?;
+        registered.done.extend(new.iter().map(|record| (record.id, batch.clone())));
+        let object: Arc<str> = record_object(&batch).into();
+        new.into_iter().for_each(|record| ledger.insert(&object, record));
     }
     Ok(registered)
 }
@@ -74,9 +84,15 @@ pub async fn settle(store: &Store, rows: &[Row]) -> Result<(), CatalogError> {
 ///
 /// # Errors
 /// As [`register`].
-pub async fn record_failure(store: &Store, row: &Row, reason: &str, now_ms: i64) -> Result<(), CatalogError> {
+pub async fn record_failure(
+    store: &Store,
+    batch: Uuid,
+    row: &Row,
+    reason: &str,
+    now_ms: i64,
+) -> Result<(), CatalogError> {
     let line = Record { state: RecordState::Failed, reason: Some(reason.to_owned()), ..record(row, now_ms)? };
-    catalog(store.clone()).register(&Uuid::now_v7().to_string(), &[line]).await
+    catalog(store.clone()).register(&batch.to_string(), &[line]).await
 }
 
 enum Standing {
@@ -118,10 +134,6 @@ fn standing(row: &Row, ledger: &Ledger) -> Standing {
         // A `FAILED` line is followed by one that says it is well again.
         Some(_) | None => Standing::New,
     }
-}
-
-fn is_adopted(row: &Row) -> bool {
-    row.verified.as_deref().is_some_and(|verified| verified.starts_with("already there"))
 }
 
 /// The record of a verified copy.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::catalog::{RECORDS_FOLDER, Shelf, ShelfError};
+use crate::catalog::{Shelf, ShelfError, record_object};
 use crate::failure::{Cause, Failure};
 use crate::id::Key;
 use crate::store::{Pin, Source, Store, StoreError, StoreErrorKind, Target, Upload};
@@ -26,7 +26,7 @@ impl RecordShelf {
     /// # Errors
     /// As [`Target::abandon`].
     pub async fn settle(&self, batch: &str) -> Result<(), StoreError> {
-        let name = format!("{RECORDS_FOLDER}{batch}.ndjson");
+        let name = record_object(batch);
         match key(&name) {
             Ok(key) => self.store.abandon(&Upload { token: token(&name), key, upload_id: None }).await,
             Err(_) => Ok(()),

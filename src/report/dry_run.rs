@@ -11,7 +11,7 @@ use crate::graph::Graph;
 use crate::number::{format_bytes, format_duration};
 use crate::plan::Plan;
 use crate::state::State;
-use crate::summary::{Line, Summary};
+use crate::summary::{Ended, Line, Summary};
 use crate::survey::{Migration, Survey};
 
 /// Steps that are listed without `-v`.
@@ -107,7 +107,8 @@ impl Forecast {
     /// 3 where a failure is predicted, 7 where it is one of integrity, 6 where nothing can be reached, else 0.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        match self.summary.exit(true) {
+        let started = !self.pairs.is_empty() || self.registers_only > 0;
+        match self.summary.exit(Ended { stopped: true, started }) {
             Exit::Stopped if self.warnings > 0 => Exit::Failed,
             Exit::Stopped => Exit::Done,
             exit => exit,

@@ -138,6 +138,13 @@ pub trait Target: Source {
     /// the name, else as [`Target::begin`].
     fn publish(&self, upload: &Upload, size: u64) -> impl Future<Output = Result<ObjectFacts, StoreError>> + Send;
 
+    /// Makes sure that an object which others may have put there is durable, and that reading it asks the store's
+    /// own medium and no cache. Changes nothing of the object.
+    ///
+    /// # Errors
+    /// As [`Source::head`].
+    fn settle(&self, key: &Key) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// Removes all that lies in the store for an upload that will not be published. Safe to repeat, and for an
     /// upload of which nothing is there. A published object is never touched.
     ///
@@ -283,6 +290,10 @@ impl Target for Store {
 
     async fn publish(&self, upload: &Upload, size: u64) -> Result<ObjectFacts, StoreError> {
         each_kind!(self, store => store.publish(upload, size).await)
+    }
+
+    async fn settle(&self, key: &Key) -> Result<(), StoreError> {
+        each_kind!(self, store => store.settle(key).await)
     }
 
     async fn abandon(&self, upload: &Upload) -> Result<(), StoreError> {

@@ -1,12 +1,13 @@
 //! Questions to stores: what the source objects are now, and what lies in the targets.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::StreamExt;
 use futures::stream;
 
 use super::{Migration, Surveyor};
+use crate::catalog::RECORDS_FOLDER;
 use crate::copy::Expected;
 use crate::failure::{Cause, Failure};
 use crate::id::Key;
@@ -28,11 +29,14 @@ pub(super) async fn failed_copies(surveyor: &Surveyor<'_>, migrations: &mut [Mig
             let Some(key) = migration.row.location.as_deref().and_then(|location| Key::parse(location).ok()) else {
                 return;
             };
-            let Ok(store) = surveyor.regions.target(migration.target, Access::Look) else { return };
+            let Ok(store) = surveyor.regions.target(migration.target, Access::Look).await else { return };
             let there = store.head(&key).await;
             migration.copy_is_there = there
                 .is_ok_and(|facts| Some(facts.etag) == migration.row.etag && Some(facts.size) == migration.row.bytes);
-            if migration.copy_is_there {
+            // What is copied needs its source no more; it does need its parent.
+            if migration.copy_is_there
+                && migration.failure.as_ref().is_none_or(|failure| failure.cause != Cause::ParentMissing)
+            {
                 migration.failure = None;
             }
         })
@@ -53,7 +57,7 @@ pub(super) async fn sources(surveyor: &Surveyor<'_>, migrations: &mut [Migration
     }
     let answers = stream::iter(objects)
         .map(|((region, key), positions)| async move {
-            let answer = match surveyor.regions.source(region) {
+            let answer = match surveyor.regions.source(region).await {
                 Ok(store) => store.head(&key).await.map_err(StoreError::of_source),
                 Err(failure) => Err(failure),
             };
@@ -95,15 +99,14 @@ fn source_text(row: &crate::database::Row) -> String {
 
 fn answered(surveyor: &Surveyor<'_>, migration: &mut Migration, facts: &ObjectFacts, known: Option<&Expected>) {
     let Some(object) = &mut migration.object else { return };
-    let pinned = std::mem::replace(&mut object.pin, Pin { etag: facts.etag.clone(), size: facts.size });
+    object.pin = Pin { etag: facts.etag.clone(), size: facts.size };
     object.expected.extend(known.cloned());
     if let Some(sha256) = facts.sha256 {
         object.expected.push(Expected { sha256, from: "the source store says" });
     }
     migration.row.bytes.get_or_insert(facts.size);
     let part = surveyor.plan.part_size.min(facts.size);
-    let is_pinned = !pinned.etag.is_empty() || pinned.size != 0;
-    if is_pinned && pinned != object.pin {
+    if let Some(pinned) = object.planned_pin.as_ref().filter(|pinned| **pinned != object.pin) {
         migration.failure = Some(
             Failure::new(
                 Cause::SourceChanged,
@@ -135,6 +138,41 @@ fn answered(surveyor: &Surveyor<'_>, migration: &mut Migration, facts: &ObjectFa
     }
 }
 
+/// Refuses to copy into a region that has lost all that was registered there: its disk is not mounted, most likely,
+/// and the copies would land below the mount point.
+pub(super) async fn lost_targets(surveyor: &Surveyor<'_>, migrations: &mut [Migration]) {
+    let registered: BTreeSet<&str> = surveyor
+        .rows
+        .values()
+        .filter(|row| row.state == State::Completed)
+        .map(|row| row.target_store.as_str())
+        .collect();
+    let open = |migration: &Migration| migration.row.state != State::Completed && migration.failure.is_none();
+    let targets: BTreeMap<usize, String> = migrations
+        .iter()
+        .filter(|migration| open(migration) && registered.contains(migration.row.target_store.as_str()))
+        .map(|migration| (migration.target, migration.row.target_store.clone()))
+        .collect();
+    for target in targets.into_keys() {
+        let records = match surveyor.regions.source(target).await {
+            Ok(store) => store.list(RECORDS_FOLDER).await.map_err(StoreError::of_target),
+            Err(failure) => Err(failure),
+        };
+        let failure = match records {
+            Ok(records) if !records.is_empty() => continue,
+            Ok(_) => {
+                let name = &surveyor.plan.regions[target].name;
+                let message = format!("region `{name}` has none of the records that were registered there");
+                Failure::new(Cause::Unreachable, message).hint("is its disk mounted?")
+            }
+            Err(failure) => Failure { cause: Cause::Unreachable, ..failure },
+        };
+        for migration in migrations.iter_mut().filter(|migration| migration.target == target && open(migration)) {
+            migration.failure = Some(failure.clone());
+        }
+    }
+}
+
 /// Looks at what lies in the targets: objects under the final names, and room for all that is to come.
 pub(super) async fn targets(surveyor: &Surveyor<'_>, migrations: &mut [Migration], warnings: &mut Vec<Failure>) {
     let needed: BTreeMap<usize, AtomicU64> =
@@ -145,7 +183,7 @@ pub(super) async fn targets(surveyor: &Surveyor<'_>, migrations: &mut [Migration
     looks.collect::<()>().await;
     for (target, needed) in needed {
         let needed = needed.into_inner();
-        let Ok(store) = surveyor.regions.target(target, Access::Look) else { continue };
+        let Ok(store) = surveyor.regions.target(target, Access::Look).await else { continue };
         if let Ok(Some(free)) = store.free_bytes().await
             && free < needed
         {
@@ -163,7 +201,7 @@ async fn look(surveyor: &Surveyor<'_>, migration: &mut Migration, needed: &BTree
     }
     let (Some(object), Some(location)) = (&migration.object, &migration.row.location) else { return };
     let Ok(key) = Key::parse(location) else { return };
-    let there = match surveyor.regions.target(migration.target, Access::Look) {
+    let there = match surveyor.regions.target(migration.target, Access::Look).await {
         Ok(store) => store.head(&key).await.map_err(|error| (error.kind, error.of_target())),
         Err(failure) => Err((StoreErrorKind::Io, failure)),
     };

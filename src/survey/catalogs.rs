@@ -34,8 +34,8 @@ impl<'a> Catalogs<'a> {
     pub(super) async fn ledger(&mut self, region: usize, role: Role) -> Result<&Ledger, Failure> {
         if !self.ledgers.contains_key(&(region, role)) {
             let store = match role {
-                Role::Source => self.surveyor.regions.source(region),
-                Role::Target => self.surveyor.regions.target(region, Access::Look),
+                Role::Source => self.surveyor.regions.source(region).await,
+                Role::Target => self.surveyor.regions.target(region, Access::Look).await,
             };
             let ledger = match store {
                 Ok(store) => register::catalog(store).ledger().await.map_err(|error| error.0),

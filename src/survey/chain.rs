@@ -1,81 +1,74 @@
 //! Parents and children: ancestors that nobody named, links within a target, and the order of it all.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use uuid::Uuid;
 
 use super::catalogs::{Catalogs, Role};
 use super::wanted::{Disagreement, Source, Wanted, WantedList};
 use super::{Migration, SurveyError, Surveyor};
-use crate::catalog::{Record, RecordState};
+use crate::catalog::RecordState;
+use crate::database::Row;
 use crate::failure::{Cause, Failure};
 use crate::graph::{Cycle, Graph, Node};
 use crate::id::target_id;
 use crate::plan::{Known, Problem};
 use crate::state::State;
 
-/// Adds the ancestors of every wanted record, for the targets that do not have them yet.
+/// Adds the ancestors of every wanted record that its target does not have yet.
 pub(super) async fn add_ancestors(
     surveyor: &Surveyor<'_>,
     stores: &[String],
     catalogs: &mut Catalogs<'_>,
     list: &mut WantedList,
 ) -> Result<(), SurveyError> {
-    let mut at = 0;
-    while at < list.items.len() {
-        let child = list.items[at].clone();
-        at += 1;
-        let Source::Id(id) = &child.source else { continue };
-        let child_id = |target: &usize| target_id(&stores[child.region], id, &stores[*target]);
-        if child.targets.iter().all(|target| surveyor.is_completed(child_id(target))) {
-            continue;
+    let mut todo: VecDeque<usize> = (0..list.items.len()).collect();
+    while let Some(position) = todo.pop_front() {
+        let child = list.items[position].clone();
+        let Some(parent) = recorded_parent(surveyor, catalogs, &child).await else { continue };
+        let id = target_id(&stores[child.region], &parent, &stores[child.target]);
+        let needed =
+            !list.has(id) && (surveyor.rows.contains_key(&id) || !is_registered(catalogs, child.target, id).await);
+        if needed {
+            // Nothing is said of an ancestor, so it cannot disagree with what somebody says of it.
+            let source = Source::Id(parent);
+            let (name, description, known) = (None, None, Known::default());
+            let ancestor = Wanted { id, source, name, description, known, explicit: false, ..child };
+            list.add(ancestor).map_err(|found| SurveyError::Plan(vec![disagreement(&found)]))?;
+            todo.push_back(list.items.len() - 1);
         }
-        // A record that cannot be had is told of with its migration.
-        let Ok(Record { parent_id: Some(parent), .. }) = catalogs.record(child.region, id).await else { continue };
-        let source = Source::Id(parent.to_string());
-        let wanted = list.position(&stores[child.region], &source).map(|position| list.items[position].targets.clone());
-        let mut targets = Vec::new();
-        for target in &child.targets {
-            let parent_id = target_id(&stores[child.region], source.text(), &stores[*target]);
-            let named = wanted.as_ref().is_some_and(|targets| targets.contains(target));
-            if !named && (surveyor.rows.contains_key(&parent_id) || !is_registered(catalogs, *target, parent_id).await)
-            {
-                targets.push(*target);
-            }
-        }
-        if targets.is_empty() {
-            continue;
-        }
-        let ancestor = Wanted {
-            source,
-            targets,
-            name: None,
-            description: None,
-            known: Known::default(),
-            explicit: false,
-            ..child.clone()
-        };
-        // Nothing is said of an ancestor, so it cannot disagree with what a select or an entry says of it.
-        let already = list.position(&stores[child.region], &ancestor.source);
-        match already {
-            Some(position) => list.items[position].targets.extend(ancestor.targets),
-            None => list
-                .add(&stores[child.region], ancestor)
-                .map_err(|found| SurveyError::Plan(vec![disagreement(&found)]))?,
-        }
-        // An ancestor that was wanted before may have got new targets, and its own ancestors need them too.
-        at = already.map_or(at, |position| at.min(position));
     }
     Ok(())
 }
 
-/// Whether a target's catalog has a restorable record under `id`. A catalog that cannot be read has none: the
-/// register step will say what is wrong with it.
-async fn is_registered(catalogs: &mut Catalogs<'_>, target: usize, id: Uuid) -> bool {
-    match catalogs.ledger(target, Role::Target).await {
-        Ok(ledger) => ledger.get(id).is_some_and(|record| record.state == RecordState::Completed),
-        Err(_) => false,
+/// Id of the record that a wanted record builds on; none for a full backup, and where the whole chain is complete.
+///
+/// What is copied already is told by its row, so that a source that is gone is not asked.
+async fn recorded_parent(surveyor: &Surveyor<'_>, catalogs: &mut Catalogs<'_>, child: &Wanted) -> Option<String> {
+    let Source::Id(id) = &child.source else { return None };
+    match surveyor.rows.get(&child.id) {
+        Some(row) if is_copied(row) => {
+            if surveyor.is_whole(child.id) {
+                return None;
+            }
+            surveyor.rows.get(&row.parent_id?)?.source_id.clone()
+        }
+        // A record that cannot be had is told of with its migration.
+        _ => catalogs.record(child.region, id).await.ok()?.parent_id.map(|parent| parent.to_string()),
     }
+}
+
+/// Whether only registering is left to do, or nothing.
+pub(super) fn is_copied(row: &Row) -> bool {
+    matches!(row.state, State::Saving | State::Completed)
+}
+
+/// Whether a target's catalog has a restorable record under `id`.
+async fn is_registered(catalogs: &mut Catalogs<'_>, target: usize, id: Uuid) -> bool {
+    // A catalog that cannot be read has none: the register step will say what is wrong with it.
+    let Ok(ledger) = catalogs.ledger(target, Role::Target).await else { return false };
+    let restorable = ledger.get(id).is_some_and(|record| record.state == RecordState::Completed);
+    restorable && ledger.conflict(id).is_none()
 }
 
 /// Links each migration to its parent in the same target.
@@ -85,64 +78,53 @@ pub(super) async fn link(
     catalogs: &mut Catalogs<'_>,
     list: &WantedList,
     migrations: &mut [Migration],
-) -> Result<(), SurveyError> {
+) {
     let positions: HashMap<Uuid, usize> =
         migrations.iter().enumerate().map(|(position, migration)| (migration.row.id, position)).collect();
-    let parents: HashMap<(usize, &str), &Wanted> =
-        list.items.iter().map(|wanted| ((wanted.region, wanted.source.text()), wanted)).collect();
-    #[expect(clippy::needless_range_loop, reason = "the loop looks at one and changes it after an await")]
-    for position in 0..migrations.len() {
-        let migration = &migrations[position];
-        if migration.row.state == State::Completed {
-            let parent = migration.row.parent_id.and_then(|parent| positions.get(&parent).copied());
-            migrations[position].parent = parent;
-            continue;
-        }
-        if migration.failure.is_some() {
-            continue;
-        }
-        let source = migration.row.source_id.clone().or_else(|| migration.row.source_location.clone());
-        let source = source.expect("a draft names its source");
-        let (region, target) = (migration.source, migration.target);
-        let parent = match parent_of(catalogs, region, &source, parents[&(region, source.as_str())]).await {
-            Ok(None) => continue,
-            Ok(Some(parent)) => parent,
-            Err(failure) => {
-                migrations[position].failure = Some(failure);
-                continue;
+    for (migration, wanted) in migrations.iter_mut().zip(&list.items) {
+        let source = wanted.source.text();
+        // What is copied, and what cannot be asked, is told by its row.
+        let parent = if is_copied(&migration.row) || migration.failure.is_some() {
+            migration.row.parent_id
+        } else {
+            match parent_of(catalogs, wanted).await {
+                Ok(parent) => parent.map(|parent| target_id(&stores[wanted.region], &parent, &stores[wanted.target])),
+                Err(failure) => {
+                    migration.failure = Some(failure);
+                    migration.row.parent_id
+                }
             }
         };
-        let id = target_id(&stores[region], &parent, &stores[target]);
-        let found = positions.get(&id).copied();
-        let migration = &mut migrations[position];
-        migration.row.parent_id = Some(id);
-        migration.parent = found;
-        if found.is_none() && !is_registered(catalogs, target, id).await {
+        let Some(parent) = parent else { continue };
+        if migration.row.state != State::Completed {
+            migration.row.parent_id = Some(parent);
+        }
+        migration.parent = positions.get(&parent).copied();
+        let is_there = migration.parent.is_some()
+            || migration.row.state == State::Completed
+            || surveyor.is_completed(parent)
+            || is_registered(catalogs, wanted.target, parent).await;
+        if !is_there {
+            let name = match surveyor.rows.get(&parent) {
+                Some(row) => row.name.clone(),
+                None => wanted.parent.as_ref().map_or_else(|| parent.to_string(), ToString::to_string),
+            };
+            let target = &surveyor.plan.regions[wanted.target].name;
+            let message =
+                format!("the parent `{name}` of `{source}` is neither in the plan nor registered in region `{target}`");
             migration.failure = Some(
-                Failure::new(
-                    Cause::ParentMissing,
-                    format!(
-                        "the parent `{parent}` is neither in the plan nor registered in region `{}`",
-                        surveyor.plan.regions[target].name
-                    ),
-                )
-                .hint(format!("add an entry for `{parent}` to the plan")),
+                Failure::new(Cause::ParentMissing, message).hint(format!("add an entry for `{name}` to the plan")),
             );
         }
     }
-    Ok(())
 }
 
 /// Id or location of a backup's parent, checked against what the child says of itself.
-async fn parent_of(
-    catalogs: &mut Catalogs<'_>,
-    region: usize,
-    source: &str,
-    wanted: &Wanted,
-) -> Result<Option<String>, Failure> {
-    if let Source::Location(_) = wanted.source {
-        return Ok(wanted.parent.as_ref().map(ToString::to_string));
-    }
+async fn parent_of(catalogs: &mut Catalogs<'_>, wanted: &Wanted) -> Result<Option<String>, Failure> {
+    let (region, source) = match &wanted.source {
+        Source::Location(_) => return Ok(wanted.parent.as_ref().map(ToString::to_string)),
+        Source::Id(id) => (wanted.region, id),
+    };
     let child = catalogs.record(region, source).await?;
     let Some(parent) = child.parent_id else {
         return match child.backup_type.as_deref() {
@@ -210,8 +192,7 @@ pub(super) fn order(migrations: Vec<Migration>) -> Result<Vec<Migration>, Vec<Pr
 pub(super) fn refuse_below_failures(migrations: &mut [Migration]) {
     for position in 0..migrations.len() {
         let Some(parent) = migrations[position].parent else { continue };
-        let started = matches!(migrations[position].row.state, State::Saving | State::Completed);
-        if started || migrations[position].failure.is_some() {
+        if is_copied(&migrations[position].row) || migrations[position].failure.is_some() {
             continue;
         }
         if let Some(failure) = &migrations[parent].failure {
@@ -235,8 +216,8 @@ fn cycle(migrations: &[Migration], path: &[usize]) -> Problem {
 pub(super) fn disagreement(found: &Disagreement) -> Problem {
     Problem::error(
         found.places[1],
-        format!("two selects take the backup `{}` and give it a different {}", found.source, found.field),
+        format!("two entries take the backup `{}` to one target and give it a different {}", found.source, found.field),
     )
-    .related(found.places[0], "the other select")
-    .hint("give the backup an entry of its own, which counts more than a select")
+    .related(found.places[0], "the other entry")
+    .hint("say it once; an entry of its own counts more than a select")
 }

@@ -1,16 +1,13 @@
 //! A migration for each wanted backup and target: the row that the database has or is to get.
 
-use uuid::Uuid;
-
 use super::catalogs::Catalogs;
+use super::chain::is_copied;
 use super::wanted::{Source, Wanted, WantedList};
-use super::{Migration, SourceObject, SurveyError, Surveyor};
+use super::{Migration, SourceObject, Surveyor};
 use crate::catalog::Record;
 use crate::copy::Expected;
 use crate::database::Row;
 use crate::failure::Failure;
-use crate::id::target_id;
-use crate::state::State;
 use crate::store::Pin;
 
 impl Surveyor<'_> {
@@ -20,38 +17,30 @@ impl Surveyor<'_> {
         stores: &[String],
         catalogs: &mut Catalogs<'_>,
         list: &WantedList,
-    ) -> Result<Vec<Migration>, SurveyError> {
-        let mut drafts = Vec::new();
+    ) -> Vec<Migration> {
+        let mut drafts = Vec::with_capacity(list.items.len());
         for wanted in &list.items {
-            let ids: Vec<Uuid> = wanted
-                .targets
-                .iter()
-                .map(|target| target_id(&stores[wanted.region], wanted.source.text(), &stores[*target]))
-                .collect();
-            let all_done = ids.iter().all(|id| self.is_completed(*id));
+            let row = self.rows.get(&wanted.id).cloned().unwrap_or_else(|| Row::new(wanted.id));
             let record = match &wanted.source {
-                Source::Id(id) if !all_done => Some(catalogs.record(wanted.region, id).await),
+                Source::Id(id) if !is_copied(&row) => Some(catalogs.record(wanted.region, id).await),
                 _ => None,
             };
-            for (target, id) in wanted.targets.iter().zip(ids) {
-                drafts.push(self.draft(stores, wanted, *target, id, record.as_ref()));
-            }
+            drafts.push(self.draft(stores, wanted, row, record.as_ref()));
         }
-        Ok(drafts)
+        drafts
     }
 
     fn draft(
         &self,
         stores: &[String],
         wanted: &Wanted,
-        target: usize,
-        id: Uuid,
+        row: Row,
         record: Option<&Result<Record, Failure>>,
     ) -> Migration {
         let mut migration = Migration {
-            row: self.rows.get(&id).cloned().unwrap_or_else(|| Row::new(id)),
+            row,
             source: wanted.region,
-            target,
+            target: wanted.target,
             parent: None,
             object: None,
             failure: None,
@@ -60,13 +49,14 @@ impl Surveyor<'_> {
             place: wanted.place,
         };
         let row = &mut migration.row;
-        if row.state == State::Completed {
+        // What is copied needs its source no more: its row says all that the record needs.
+        if is_copied(row) {
             return migration;
         }
-        row.region = self.plan.regions[target].name.to_string();
+        row.region = self.plan.regions[wanted.target].name.to_string();
         row.source_region = self.plan.regions[wanted.region].name.to_string();
-        row.target_store.clone_from(&stores[target]);
-        row.target_catalog = format!("store:{}", stores[target]);
+        row.target_store.clone_from(&stores[wanted.target]);
+        row.target_catalog = format!("store:{}", stores[wanted.target]);
         row.source_store.clone_from(&stores[wanted.region]);
         let mut known = Vec::new();
         if let Some(sha256) = wanted.known.sha256 {
@@ -101,15 +91,19 @@ impl Surveyor<'_> {
             }
             (Source::Id(_), None) => None,
         };
-        self.name(&mut migration.row, wanted, record.and_then(|record| record.as_ref().ok()));
+        let record_had = record.and_then(|record| record.as_ref().ok());
+        if record.is_none() || record_had.is_some() || migration.row.name.is_empty() {
+            self.name(&mut migration.row, wanted, record_had);
+        }
         if let Some(sha256) = migration.row.expected_sha256 {
             known.push(Expected { sha256, from: "an earlier copy had" });
         }
         migration.object = key.map(|key| SourceObject {
             key,
-            // Filled in by asking the source; until then it is what the plan pins.
-            pin: wanted.known.pin.clone().unwrap_or(Pin { etag: String::new(), size: 0 }),
-            recorded_bytes: record.and_then(|record| record.as_ref().ok()).map(|record| record.bytes),
+            // Filled in by asking the source.
+            pin: Pin { etag: String::new(), size: 0 },
+            planned_pin: wanted.known.pin.clone(),
+            recorded_bytes: record_had.map(|record| record.bytes),
             expected: known,
         });
         migration

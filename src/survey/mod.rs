@@ -20,14 +20,14 @@ use crate::error::CommandError;
 use crate::exit::Exit;
 use crate::failure::{Cause, Failure};
 use crate::graph::{Graph, Node};
-use crate::id::Key;
-use crate::plan::{Loaded, Place, Plan, Problem, Subject};
+use crate::id::{Key, target_id};
+use crate::plan::{Entry, Loaded, Place, Plan, Problem, RegionIndex, Select, Subject};
 use crate::regions::Regions;
 use crate::state::State;
 use crate::store::Pin;
 
 use catalogs::{Catalogs, Role};
-use wanted::WantedList;
+use wanted::{Source, WantedList};
 
 /// One source backup to one target, as the plan means it now.
 #[derive(Debug, Clone)]
@@ -65,10 +65,15 @@ impl Migration {
             State::New | State::Building | State::Saving => true,
             State::Failed => {
                 let passing = self.row.cause.is_none_or(Cause::is_transient);
+                // What only a survey found: this one has looked again and found nothing wrong.
+                let found_by_survey = matches!(
+                    self.row.cause,
+                    Some(Cause::SourceMissing | Cause::SourceUnreadable | Cause::ParentMissing | Cause::TooLarge)
+                );
                 let source_is_new = self.object.as_ref().is_some_and(|object| {
                     self.row.source_etag.as_ref() != Some(&object.pin.etag) || self.row.bytes != Some(object.pin.size)
                 });
-                passing || retry_failed || (source_is_new && !self.copy_is_there)
+                passing || found_by_survey || retry_failed || (source_is_new && !self.copy_is_there)
             }
         }
     }
@@ -79,8 +84,10 @@ impl Migration {
 pub struct SourceObject {
     /// Its name.
     pub key: Key,
-    /// Its version.
+    /// Its version, once the source was asked.
     pub pin: Pin,
+    /// The version that the plan wants.
+    pub planned_pin: Option<Pin>,
     /// Size that the source's record says, if there is one.
     pub recorded_bytes: Option<u64>,
     /// Digests it must have.
@@ -114,7 +121,7 @@ pub struct Survey {
 pub enum SurveyError {
     /// The plan contradicts itself, seen only with the catalogs' answers.
     Plan(Vec<Problem>),
-    /// A region that the plan needs cannot be named: a reference is unset.
+    /// A region that the plan needs cannot be looked at.
     Region(Failure),
     /// A catalog that a select asks cannot be read.
     Catalog(Failure),
@@ -132,8 +139,7 @@ impl SurveyError {
                     format!("the plan contradicts itself; nothing was touched\n\n{}", text.trim_end()),
                 )
             }
-            Self::Region(failure) => (Exit::Usage, failure).into(),
-            Self::Catalog(failure) => (Exit::Unreachable, failure).into(),
+            Self::Region(failure) | Self::Catalog(failure) => (Exit::Unreachable, failure).into(),
         }
     }
 }
@@ -144,8 +150,10 @@ pub struct Surveyor<'a> {
     pub plan: &'a Plan,
     /// Its regions.
     pub regions: &'a Regions,
-    /// The rows of the plan that the database has, by id.
+    /// All rows that the database has, by id: plans may share some.
     pub rows: &'a HashMap<Uuid, Row>,
+    /// The ids that this plan wanted when it ran last.
+    pub planned: &'a [Uuid],
     /// The start of the run.
     pub now: Timestamp,
     /// Whether targets are looked at too, as a dry run does.
@@ -160,44 +168,46 @@ impl Surveyor<'_> {
     pub async fn survey(&self) -> Result<Survey, SurveyError> {
         let mut catalogs = Catalogs::of(self);
         let mut skipped = Skipped::default();
-        let stores = self.identities()?;
+        let stores = self.identities().await?;
         let mut list = self.wanted(&stores, &mut catalogs, &mut skipped).await?;
         chain::add_ancestors(self, &stores, &mut catalogs, &mut list).await?;
-        let mut migrations = self.drafts(&stores, &mut catalogs, &list).await?;
-        chain::link(self, &stores, &mut catalogs, &list, &mut migrations).await?;
+        let mut migrations = self.drafts(&stores, &mut catalogs, &list).await;
+        chain::link(self, &stores, &mut catalogs, &list, &mut migrations).await;
         ask::failed_copies(self, &mut migrations).await;
         ask::sources(self, &mut migrations).await;
+        ask::lost_targets(self, &mut migrations).await;
         let mut warnings = Vec::new();
         if self.look_at_targets {
             ask::targets(self, &mut migrations, &mut warnings).await;
         }
         let mut migrations = chain::order(migrations).map_err(SurveyError::Plan)?;
         chain::refuse_below_failures(&mut migrations);
-        let known: BTreeSet<Uuid> = migrations.iter().map(|migration| migration.row.id).collect();
-        skipped.vanished = self
-            .rows
-            .values()
-            .filter(|row| row.state != State::Completed && row.source_id.is_some() && !known.contains(&row.id))
-            .count() as u64;
+        let gone = self.planned.iter().filter(|id| !list.has(**id)).filter_map(|id| self.rows.get(id));
+        skipped.vanished = gone.filter(|row| row.state != State::Completed && row.source_id.is_some()).count() as u64;
         Ok(Survey { migrations, skipped, warnings })
     }
 
     /// What each region's store is, by number; only the regions that entries use can matter.
-    fn identities(&self) -> Result<Vec<String>, SurveyError> {
+    async fn identities(&self) -> Result<Vec<String>, SurveyError> {
         let mut used = BTreeSet::new();
         for entry in &self.plan.entries {
             used.insert(usize::from(entry.from.0));
             used.extend(entry.to.iter().map(|target| usize::from(target.0)));
         }
-        (0..self.plan.regions.len())
-            .map(|index| {
-                if used.contains(&index) {
-                    self.regions.identity(index).map_err(SurveyError::Region)
-                } else {
-                    Ok(String::new())
-                }
-            })
-            .collect()
+        let mut identities = vec![String::new(); self.plan.regions.len()];
+        for index in used {
+            identities[index] = self.regions.identity(index).await.map_err(SurveyError::Region)?;
+        }
+        for entry in &self.plan.entries {
+            let from = usize::from(entry.from.0);
+            if let Some(to) = entry.to.iter().find(|to| identities[usize::from(to.0)] == identities[from]) {
+                let (from, to) = (&self.plan.region(entry.from).name, &self.plan.region(*to).name);
+                let message =
+                    format!("regions `{from}` and `{to}` are one store, {}", identities[usize::from(entry.from.0)]);
+                return Err(SurveyError::Plan(vec![Problem::error(entry.place, message)]));
+            }
+        }
+        Ok(identities)
     }
 
     async fn wanted(
@@ -209,22 +219,68 @@ impl Surveyor<'_> {
         let mut list = WantedList::default();
         let mut problems = Vec::new();
         for entry in &self.plan.entries {
-            let region = usize::from(entry.from.0);
-            if let Some(wanted) = wanted::explicit(entry) {
-                list.add(&stores[region], wanted).expect("explicit entries never disagree here");
-            } else if let Subject::Select(select) = &entry.subject {
-                let ledger = catalogs.ledger(region, Role::Source).await.map_err(SurveyError::Catalog)?;
-                let answer = wanted::select(select, ledger, self.now);
-                skipped.excepted += answer.excepted;
-                skipped.failed += answer.failed;
-                for record in answer.records {
-                    if let Err(disagreement) = list.add(&stores[region], wanted::selected(entry, record)) {
+            let sources = match &entry.subject {
+                Subject::Select(select) => self.selected(entry, select, stores, catalogs, skipped).await?,
+                _ => wanted::named(entry).into_iter().collect(),
+            };
+            for source in &sources {
+                for wanted in wanted::of_entry(entry, source, stores) {
+                    if let Err(disagreement) = list.add(wanted) {
                         problems.push(chain::disagreement(&disagreement));
                     }
                 }
             }
         }
         if problems.is_empty() { Ok(list) } else { Err(SurveyError::Plan(problems)) }
+    }
+
+    /// What a select takes now; where its catalog cannot be asked, what it took before.
+    async fn selected(
+        &self,
+        entry: &Entry,
+        select: &Select,
+        stores: &[String],
+        catalogs: &mut Catalogs<'_>,
+        skipped: &mut Skipped,
+    ) -> Result<Vec<Source>, SurveyError> {
+        let region = usize::from(entry.from.0);
+        let ledger = match catalogs.ledger(region, Role::Source).await {
+            Ok(ledger) => ledger,
+            Err(failure) => {
+                let rows = self.planned.iter().filter_map(|id| self.rows.get(id));
+                let before = rows.filter(|row| row.source_store == stores[region]);
+                let ids: BTreeSet<String> = before.filter_map(|row| row.source_id.clone()).collect();
+                let open = ids.iter().any(|id| {
+                    let target = |target: &RegionIndex| target_id(&stores[region], id, &stores[usize::from(target.0)]);
+                    entry.to.iter().any(|to| !self.is_completed(target(to)))
+                });
+                // With everything done before, nobody would be told that the select was not asked.
+                return if open {
+                    Ok(ids.into_iter().map(Source::Id).collect())
+                } else {
+                    Err(SurveyError::Catalog(failure))
+                };
+            }
+        };
+        let answer = wanted::select(select, ledger, self.now);
+        skipped.excepted += answer.excepted;
+        skipped.failed += answer.failed;
+        Ok(answer.records.iter().map(|record| Source::Id(record.id.to_string())).collect())
+    }
+
+    /// Whether a row and every row above it are `COMPLETED`; a parent without a row was registered by others.
+    fn is_whole(&self, id: Uuid) -> bool {
+        let mut at = Some(id);
+        let mut steps = 0;
+        while let Some(row) = at.and_then(|id| self.rows.get(&id)) {
+            steps += 1;
+            // Rows that somebody changed by hand into a circle are not whole.
+            if row.state != State::Completed || steps > self.rows.len() {
+                return false;
+            }
+            at = row.parent_id;
+        }
+        steps > 0
     }
 
     fn is_completed(&self, id: Uuid) -> bool {

@@ -1,4 +1,4 @@
-//! What the plan's entries come to: one source backup each, with its targets. Entries that overlap are united.
+//! What the plan's entries come to: one source backup to one target each. Entries that overlap are united.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::catalog::{Ledger, Record, RecordState};
-use crate::id::Key;
+use crate::id::{Key, Sha256Digest, target_id};
 use crate::plan::{Entry, Known, Place, Select, Subject};
 
 /// How a source backup is named in its region.
@@ -28,14 +28,16 @@ impl Source {
     }
 }
 
-/// One source backup that the plan wants somewhere.
+/// One source backup that the plan wants in one target: a migration to be.
 #[derive(Debug, Clone)]
 pub(super) struct Wanted {
+    /// The target id: what makes two wishes one.
+    pub(super) id: Uuid,
     /// Number of the source region.
     pub(super) region: usize,
     pub(super) source: Source,
-    /// Numbers of the target regions, in the order first named.
-    pub(super) targets: Vec<usize>,
+    /// Number of the target region.
+    pub(super) target: usize,
     pub(super) name: Option<String>,
     pub(super) description: Option<String>,
     pub(super) known: Known,
@@ -47,14 +49,14 @@ pub(super) struct Wanted {
     pub(super) place: Place,
 }
 
-/// The wanted backups in plan order, each once.
+/// The wanted migrations in plan order, each once.
 #[derive(Debug, Default)]
 pub(super) struct WantedList {
     pub(super) items: Vec<Wanted>,
-    positions: HashMap<(String, Source), usize>,
+    positions: HashMap<Uuid, usize>,
 }
 
-/// Two selects that want one backup and say different things of it.
+/// Two entries that want one migration and say different things of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Disagreement {
     pub(super) source: String,
@@ -63,76 +65,97 @@ pub(super) struct Disagreement {
 }
 
 impl WantedList {
-    /// Adds one backup, or unites it with the same one: targets are united, and what an explicit entry says beats
-    /// what a select says.
+    /// Adds one migration, or unites it with the same one: what an explicit entry says beats what a select says, and
+    /// no digest or version that anybody names is forgotten.
     ///
     /// # Errors
-    /// [`Disagreement`] when two selects differ in name or description. Explicit entries were compared by the reader.
-    pub(super) fn add(&mut self, store: &str, wanted: Wanted) -> Result<(), Disagreement> {
-        let identity = (store.to_owned(), wanted.source.clone());
-        let Some(&position) = self.positions.get(&identity) else {
-            self.positions.insert(identity, self.items.len());
+    /// [`Disagreement`] when two explicit entries, or two selects, say different things. The reader has compared
+    /// entries by the names of their regions; here two names may turn out to be one store.
+    pub(super) fn add(&mut self, wanted: Wanted) -> Result<(), Disagreement> {
+        let Some(&position) = self.positions.get(&wanted.id) else {
+            self.positions.insert(wanted.id, self.items.len());
             self.items.push(wanted);
             return Ok(());
         };
         let there = &mut self.items[position];
-        for target in &wanted.targets {
-            if !there.targets.contains(target) {
-                there.targets.push(*target);
-            }
-        }
-        if there.explicit && !wanted.explicit {
-            return Ok(());
-        }
-        if !there.explicit && !wanted.explicit {
-            let field = if there.name != wanted.name {
-                "name"
-            } else if there.description != wanted.description {
-                "description"
-            } else {
-                return Ok(());
-            };
+        if there.explicit == wanted.explicit
+            && let Some(field) = difference(there, &wanted)
+        {
             let source = wanted.source.text().to_owned();
             return Err(Disagreement { source, field, places: [there.place, wanted.place] });
         }
-        let targets = std::mem::take(&mut there.targets);
-        *there = Wanted { targets, ..wanted };
+        if wanted.explicit && !there.explicit {
+            *there = wanted;
+        } else if wanted.explicit {
+            there.known.sha256 = there.known.sha256.or(wanted.known.sha256);
+            there.known.pin = there.known.pin.take().or(wanted.known.pin);
+        }
         Ok(())
     }
 
-    /// Position of a source backup, if it is wanted.
-    pub(super) fn position(&self, store: &str, source: &Source) -> Option<usize> {
-        self.positions.get(&(store.to_owned(), source.clone())).copied()
+    /// Whether a migration is wanted.
+    pub(super) fn has(&self, id: Uuid) -> bool {
+        self.positions.contains_key(&id)
     }
 }
 
-/// The wanted backup of an explicit entry; none for a select.
-pub(super) fn explicit(entry: &Entry) -> Option<Wanted> {
-    let (source, known, parent) = match &entry.subject {
-        Subject::Id { id, known } => (Source::Id(id.clone()), known, None),
-        Subject::Location { key, parent, known } => (Source::Location(key.clone()), known, parent.clone()),
-        Subject::Select(_) => return None,
+/// What two wishes for one migration say differently.
+fn difference(one: &Wanted, other: &Wanted) -> Option<&'static str> {
+    let both_differ = |one: Option<Sha256Digest>, other| one.is_some() && other != None && one != other;
+    if one.name != other.name {
+        Some("name")
+    } else if one.description != other.description {
+        Some("description")
+    } else if one.parent != other.parent {
+        Some("parent")
+    } else if both_differ(one.known.sha256, other.known.sha256) {
+        Some("sha256")
+    } else {
+        None
+    }
+}
+
+/// The wanted migrations of an explicit entry, or of one record that a select found.
+pub(super) fn of_entry<'a>(
+    entry: &'a Entry,
+    source: &'a Source,
+    stores: &'a [String],
+) -> impl Iterator<Item = Wanted> + 'a {
+    let (known, parent, explicit) = match &entry.subject {
+        Subject::Id { known, .. } => (known.clone(), None, true),
+        Subject::Location { parent, known, .. } => (known.clone(), parent.clone(), true),
+        Subject::Select(_) => (Known::default(), None, false),
     };
-    Some(Wanted { known: known.clone(), parent, explicit: true, ..blank(entry, source) })
+    let region = usize::from(entry.from.0);
+    entry.to.iter().map(move |target| {
+        let target = usize::from(target.0);
+        Wanted {
+            id: target_id(&stores[region], source.text(), &stores[target]),
+            region,
+            source: source.clone(),
+            target,
+            name: entry.name.clone(),
+            description: entry.description.clone(),
+            known: known.clone(),
+            parent: parent.clone(),
+            explicit,
+            place: entry.place,
+        }
+    })
 }
 
-/// The wanted backup of a record that a select found.
-pub(super) fn selected(entry: &Entry, record: &Record) -> Wanted {
-    blank(entry, Source::Id(record.id.to_string()))
-}
-
-fn blank(entry: &Entry, source: Source) -> Wanted {
-    Wanted {
-        region: usize::from(entry.from.0),
-        source,
-        targets: entry.to.iter().map(|target| usize::from(target.0)).collect(),
-        name: entry.name.clone(),
-        description: entry.description.clone(),
-        known: Known::default(),
-        parent: None,
-        explicit: false,
-        place: entry.place,
+/// What an explicit entry names; none for a select.
+pub(super) fn named(entry: &Entry) -> Option<Source> {
+    match &entry.subject {
+        Subject::Id { id, .. } => Some(Source::Id(plain_id(id))),
+        Subject::Location { key, .. } => Some(Source::Location(key.clone())),
+        Subject::Select(_) => None,
     }
+}
+
+/// An id as catalogs print it: one backup must not get two target ids for two ways to write its own.
+fn plain_id(id: &str) -> String {
+    id.parse::<Uuid>().map_or_else(|_| id.to_owned(), |id| id.to_string())
 }
 
 /// What a select answers.
@@ -154,7 +177,7 @@ pub(super) fn select<'a>(select: &Select, ledger: &'a Ledger, now: Timestamp) ->
     let oldest = select.newer_than.and_then(|age| now.checked_sub(age).ok());
     for record in ledger.records() {
         let id = record.id.to_string();
-        if select.except.iter().any(|except| except.id == id) {
+        if select.except.iter().any(|except| plain_id(&except.id) == id) {
             answer.excepted += 1;
             continue;
         }

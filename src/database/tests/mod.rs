@@ -62,7 +62,7 @@ impl Fixture {
             State::Saving => self.database.copied(claim, copied()).await,
             State::Completed => {
                 assert!(self.database.copied(claim, copied()).await.expect("written"));
-                Ok(self.database.registered(&[claim]).await.expect("written")[0])
+                Ok(self.database.registered(&[(claim, "r".into())]).await.expect("written")[0])
             }
             State::Failed => self.database.failed(claim, State::Building, &failure(), true).await,
         };

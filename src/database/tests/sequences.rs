@@ -102,10 +102,10 @@ impl Claimant {
     async fn act_with(database: &Database, claim: Claim, act: Act) -> bool {
         let written = match act {
             Act::Restart => database.restart_copy(claim, &start("t")).await,
-            Act::Part(number) => database.part_done(claim, part(number), 1).await,
+            Act::Part(number) => database.part_done(claim, part(number), None, 1).await,
             Act::AttemptFailed(state) => database.attempt_failed(claim, state, 2, &failure()).await,
             Act::Copied => database.copied(claim, copied()).await,
-            Act::Registered => database.registered(&[claim]).await.map(|done| done[0]),
+            Act::Registered => database.registered(&[(claim, "r".into())]).await.map(|done| done[0]),
             Act::Failed(from, keep) => database.failed(claim, from, &failure(), keep).await,
             Act::Drained => database.drained(claim).await,
             Act::Released => database.released(claim).await,

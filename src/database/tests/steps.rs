@@ -47,14 +47,14 @@ impl Claimed {
     async fn write(self, database: &Database, claim: Claim) -> bool {
         let written = match self {
             Self::Restart => database.restart_copy(claim, &start("t2")).await,
-            Self::Part => database.part_done(claim, part(0), 10).await,
+            Self::Part => database.part_done(claim, part(0), None, 10).await,
             Self::AttemptFailed(state) => database.attempt_failed(claim, state, 2, &failure()).await,
             Self::Copied => database.copied(claim, copied()).await,
             Self::ClaimRegister => database
                 .claim_register(&[(claim.id(), claim.token())], run(), "record-1")
                 .await
                 .map(|claims| claims[0].is_some()),
-            Self::Registered => database.registered(&[claim]).await.map(|done| done[0]),
+            Self::Registered => database.registered(&[(claim, "r".into())]).await.map(|done| done[0]),
             Self::Failed(from) => database.failed(claim, from, &failure(), false).await,
             Self::Drained => database.drained(claim).await,
             Self::Released => database.released(claim).await,
@@ -143,8 +143,8 @@ async fn parts_stay_for_who_goes_on_and_go_for_who_starts_again() {
     let (row, claim) = fixture.in_state(State::Building).await;
     let database = &fixture.database;
     let parts = async || database.parts(row.id).await.expect("readable").len();
-    assert!(database.part_done(claim, part(0), 10).await.expect("written"));
-    assert!(database.part_done(claim, part(1), 10).await.expect("written"));
+    assert!(database.part_done(claim, part(0), None, 10).await.expect("written"));
+    assert!(database.part_done(claim, part(1), None, 10).await.expect("written"));
     assert!(database.drained(claim).await.expect("written"));
     let drained = fixture.row(row.id).await;
     assert_eq!((drained.state, drained.claimed_by, drained.upload_token.as_deref()), (State::New, None, Some("t1")));
@@ -155,7 +155,7 @@ async fn parts_stay_for_who_goes_on_and_go_for_who_starts_again() {
     assert!(database.restart_copy(claim, &start("t2")).await.expect("written"));
     assert_eq!((parts().await, fixture.row(row.id).await.upload_token.as_deref()), (0, Some("t2")));
 
-    assert!(database.part_done(claim, part(0), 10).await.expect("written"));
+    assert!(database.part_done(claim, part(0), None, 10).await.expect("written"));
     let begun = CopyStart { fresh: true, ..start("t3") };
     database.claim_copy(&fixture.row(row.id).await, run(), &begun).await.expect("written").expect("free");
     assert_eq!((parts().await, fixture.row(row.id).await.bytes_read), (0, 30), "bytes read are never forgotten");
@@ -166,7 +166,7 @@ async fn a_whole_life() {
     let fixture = Fixture::new().await;
     let (row, claim) = fixture.in_state(State::Building).await;
     let database = &fixture.database;
-    assert!(database.part_done(claim, part(0), 10).await.expect("written"));
+    assert!(database.part_done(claim, part(0), None, 10).await.expect("written"));
     assert!(database.attempt_failed(claim, State::Building, 2, &failure()).await.expect("written"));
     let tried = fixture.row(row.id).await;
     assert_eq!((tried.state, tried.attempt, tried.failure()), (State::Building, 2, Some(failure())));
@@ -196,11 +196,11 @@ async fn a_whole_life() {
 
     let claims = database.claim_register(&[(row.id, saving.claim)], run(), "record-1").await.expect("written");
     let claim = claims[0].expect("free");
-    assert_eq!(database.registered(&[claim]).await.expect("written"), [true]);
+    assert_eq!(database.registered(&[(claim, "r".into())]).await.expect("written"), [true]);
     let completed = fixture.row(row.id).await;
     assert_eq!(
         (completed.state, completed.claimed_by, completed.record.as_deref()),
-        (State::Completed, None, Some("record-1"))
+        (State::Completed, None, Some("r"))
     );
     assert!(completed.completed_ms.is_some());
 
@@ -227,7 +227,10 @@ async fn one_transaction_registers_those_that_are_still_claimed() {
         .expect("written");
     assert_eq!(claims.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, false]);
     let claim = claims[0].expect("claimed");
-    assert_eq!(database.registered(&[claim_a, claim]).await.expect("written"), [false, true]);
+    assert_eq!(
+        database.registered(&[(claim_a, "r".into()), (claim, "r".into())]).await.expect("written"),
+        [false, true]
+    );
     assert_eq!(database.commits(), before + 2);
 }
 
@@ -236,7 +239,7 @@ async fn what_is_given_up_leaves_no_upload_and_what_is_not_keeps_it() {
     for keep in [true, false] {
         let fixture = Fixture::new().await;
         let (row, claim) = fixture.in_state(State::Building).await;
-        assert!(fixture.database.part_done(claim, part(0), 10).await.expect("written"));
+        assert!(fixture.database.part_done(claim, part(0), None, 10).await.expect("written"));
         assert!(fixture.database.failed(claim, State::Building, &failure(), keep).await.expect("written"));
         let after = fixture.row(row.id).await;
         let parts = fixture.database.parts(row.id).await.expect("readable").len();
@@ -286,12 +289,12 @@ async fn a_row_without_a_copy_is_never_taken_as_copied() {
 async fn removing_an_upload_voids_the_claim_on_it() {
     let fixture = Fixture::new().await;
     let (row, claim) = fixture.in_state(State::Building).await;
-    assert!(fixture.database.part_done(claim, part(0), 10).await.expect("written"));
+    assert!(fixture.database.part_done(claim, part(0), None, 10).await.expect("written"));
     assert!(fixture.database.upload_gone(&row).await.expect("written"));
     let after = fixture.row(row.id).await;
     assert_eq!((after.upload_token, after.state), (None, State::Building));
     assert_eq!(fixture.database.parts(row.id).await.expect("readable"), []);
-    assert!(!fixture.database.part_done(claim, part(1), 10).await.expect("written"));
+    assert!(!fixture.database.part_done(claim, part(1), None, 10).await.expect("written"));
 }
 
 #[tokio::test]

@@ -197,6 +197,12 @@ impl Target for FileStore {
         self.blocking(move |root| publish::publish(root, &upload, size)).await
     }
 
+    async fn settle(&self, key: &Key) -> Result<(), StoreError> {
+        self.throttle.request().await;
+        let key = key.clone();
+        self.blocking(move |root| publish::settle(root, &key)).await
+    }
+
     /// Folders that `begin` made stay: another upload may be about to use them.
     async fn abandon(&self, upload: &Upload) -> Result<(), StoreError> {
         self.throttle.request().await;

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{AtFlags, RenameFlags};
+use rustix::fs::{Advice, AtFlags, RenameFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::error::Attempt;
@@ -10,6 +10,7 @@ use super::read::facts;
 use super::root::{FOLDER, READ, Root, sync_folder};
 use super::write::{file_id, lost, not_durable, open_temporary_as, remove, temporary};
 use crate::fault;
+use crate::id::Key;
 use crate::store::{ObjectFacts, StoreError, StoreErrorKind, Upload};
 
 pub(super) fn publish(root: &Root, upload: &Upload, size: u64) -> Result<ObjectFacts, StoreError> {
@@ -49,6 +50,17 @@ pub(super) fn publish(root: &Root, upload: &Upload, size: u64) -> Result<ObjectF
     fault::point("publish-after-unlink");
     sync_folder(&folder).map_err(|errno| attempt.failed(errno))?;
     Ok(facts(&published))
+}
+
+/// Makes a file durable that others have put there, with its name, and drops its pages from memory.
+pub(super) fn settle(root: &Root, key: &Key) -> Result<(), StoreError> {
+    let attempt = Attempt::new(root, "make durable", key.as_str());
+    let (file, _) = root.open_regular("make durable", key.as_str(), READ)?;
+    retry_on_intr(|| rustix::fs::fsync(&file)).map_err(|errno| attempt.failed(errno))?;
+    // Advice only: a file system in memory has no other place to read from.
+    let _ = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed);
+    let folder = root.resolve(key.folder(), FOLDER).map_err(|errno| attempt.failed(errno))?;
+    sync_folder(&folder).map_err(|errno| attempt.failed(errno))
 }
 
 /// Gives a temporary its final name, only if nothing has that name.
