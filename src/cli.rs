@@ -110,7 +110,7 @@ pub struct LimitArgs {
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub bandwidth: Option<Ceiling>,
     /// Memory for parts, e.g. 256MiB, in place of the plan's
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
     pub memory: Option<u64>,
 }
 
@@ -122,8 +122,12 @@ fn rate(text: &str) -> Result<Ceiling, String> {
     parse_rate(text).map(Ceiling).map_err(|error| error.to_string())
 }
 
-fn size(text: &str) -> Result<u64, String> {
-    parse_bytes(text).map_err(|error| error.to_string())
+/// As in a plan: at least one part of the smallest size must fit.
+fn memory(text: &str) -> Result<u64, String> {
+    match parse_bytes(text).map_err(|error| error.to_string())? {
+        bytes if bytes < 1 << 20 => Err("at least 1MiB".into()),
+        bytes => Ok(bytes),
+    }
 }
 
 fn duration(text: &str) -> Result<std::time::Duration, String> {

@@ -107,7 +107,7 @@ impl Schedule {
     /// The step of a row that could run now if there is a slot, and whether it may.
     ///
     /// This is *readiness*: `copy` when the row is `NEW`, `FAILED` and due, or `BUILDING`; `register` when it is
-    /// `SAVING` and its parent `COMPLETED` or absent. A `BUILDING` row is claimable because a live claim of another
+    /// `SAVING` and its parent, and whatever that builds on, `COMPLETED` or absent. A `BUILDING` row is claimable because a live claim of another
     /// run cannot exist: the database has one writing command at a time.
     fn readiness(&self, position: usize) -> Option<Step> {
         let fact = self.facts[position];
@@ -117,9 +117,8 @@ impl Schedule {
         match fact.state {
             State::New | State::Building | State::Failed => Some(Step::Copy),
             State::Saving => {
-                let parent_is_there =
-                    fact.parent.is_none_or(|parent| self.facts[parent as usize].state == State::Completed);
-                parent_is_there.then_some(Step::Register)
+                let mut ancestors = std::iter::successors(fact.parent, |above| self.facts[*above as usize].parent);
+                ancestors.all(|above| self.facts[above as usize].state == State::Completed).then_some(Step::Register)
             }
             State::Completed => None,
         }
@@ -222,9 +221,13 @@ impl Schedule {
         match state {
             State::Saving if outcome == Outcome::Done => self.enqueue(position),
             State::Completed => {
-                for child in self.children[position].clone() {
-                    if self.facts[child as usize].state == State::Saving {
-                        self.enqueue(child as usize);
+                // A link above may have been mended after links below it were registered.
+                let mut below = self.children[position].clone();
+                while let Some(child) = below.pop() {
+                    match self.facts[child as usize].state {
+                        State::Saving => self.enqueue(child as usize),
+                        State::Completed => below.extend(&self.children[child as usize]),
+                        _ => {}
                     }
                 }
             }

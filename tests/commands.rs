@@ -22,8 +22,11 @@ impl Place {
     fn new(files: &[(&str, &str)], plan: &str) -> Self {
         let place = Self { folder: tempfile::tempdir().expect("a folder") };
         fs::create_dir(place.path("one")).expect("a new folder");
-        for (name, content) in files {
+        for (seconds, (name, content)) in (1..).zip(files) {
             place.write(&format!("one/{name}"), content);
+            let file = fs::OpenOptions::new().write(true).open(place.path(&format!("one/{name}"))).expect("writable");
+            let made = std::time::SystemTime::now() - std::time::Duration::from_secs(1_000 - seconds);
+            file.set_modified(made).expect("a time");
         }
         place.plan(plan);
         place
@@ -361,8 +364,15 @@ fn selects_ask_the_records_of_a_vault() {
         id("full.gz")
     ));
     let said = place.backhaul("run --database sqlite://again.db plan.yaml").expect(0);
-    said.has("not taken by selects: 1 left out by `except`");
-    assert_eq!(place.records("three").len(), 3);
+    said.has("not taken by selects: 3 left out by `except`");
+    assert_eq!(
+        place.records("three").len(),
+        2,
+        "what builds on a backup that is never to be taken is not taken either"
+    );
+    // The newest, and its parent that is there already.
+    place.plan("backups: [{ select: { from: two, latest: 1, newer_than: 1d }, to: [three] }]");
+    place.backhaul("run --database sqlite://again.db plan.yaml").expect(0).has("1 of 1 chain restorable, 21 B");
     place.plan("backups: [{ id: 00000000-0000-0000-0000-000000000001, from: two, to: [three] }]");
     place
         .backhaul("run --database sqlite://again.db plan.yaml")
@@ -430,4 +440,122 @@ fn symlinks_and_special_files_are_refused_by_name() {
     place.plan("backups: [{ location: link, from: one, to: [three] }]");
     place.backhaul("run plan.yaml").expect(3).has("cannot read `link` in /here/one: it is a symlink");
     assert!(!Path::new(&place.path("three/link")).exists());
+}
+
+#[test]
+fn a_resumed_copy_is_not_trusted_unseen() {
+    let big = "x".repeat(6 << 20);
+    let plan = "defaults: { part_size: 1MiB }\nlimits: { bandwidth: 4MiB/s }\nbackups: [{ location: big, from: one, to: [two] }]";
+    for damage in ["zero", "flip"] {
+        let place = Place::new(&[("big", &big)], plan);
+        place.backhaul("run --stop-after 1s plan.yaml").expect(4);
+        let staged = fs::read_dir(place.path("two")).expect("made").map(|entry| entry.expect("readable").path());
+        let staged = staged
+            .into_iter()
+            .find(|path| path.extension().is_some_and(|extension| extension == "part"))
+            .expect("kept");
+        let file = fs::OpenOptions::new().write(true).open(&staged).expect("writable");
+        match damage {
+            "zero" => file.set_len(0).expect("cut"),
+            _ => std::os::unix::fs::FileExt::write_all_at(&file, b"y", 99).expect("written"),
+        }
+        place.backhaul("run --bandwidth unlimited plan.yaml").expect(0);
+        assert!(place.read("two/big") == big, "{damage}: other bytes than the source's");
+        place.backhaul("verify plan.yaml").expect(0);
+    }
+}
+
+#[test]
+fn source_and_target_must_not_be_one_folder_by_any_path() {
+    let place = Place::new(&CHAIN, CHAIN_PLAN);
+    std::os::unix::fs::symlink("one", place.path("two")).expect("made");
+    place.backhaul("run plan.yaml").expect(2).has("are one folder, or one lies inside the other");
+    fs::remove_file(place.path("two")).expect("a link");
+    std::os::unix::fs::symlink("one/inside", place.path("two")).expect("made");
+    fs::create_dir(place.path("one/inside")).expect("made");
+    place.backhaul("plan plan.yaml").expect(2).has("nothing is written into a source");
+    assert!(!place.path("one/.backhaul").exists());
+}
+
+#[test]
+fn a_target_that_lost_its_records_is_not_written_to() {
+    let plan = format!("{CHAIN_PLAN}\n  - {{ location: other.gz, from: one, to: [two] }}");
+    let place = Place::new(&[CHAIN[0], CHAIN[1], CHAIN[2], ("other.gz", "other")], &plan);
+    place.backhaul("run --only id=inc2.gz plan.yaml").expect(0);
+    fs::rename(place.path("two"), place.path("unmounted")).expect("moved");
+    place.backhaul("run plan.yaml").expect(6).has("region `two` cannot be reached");
+    fs::create_dir(place.path("two")).expect("an empty mount point");
+    place.backhaul("run plan.yaml").expect(6).has("has none of the records that were registered there");
+    place.backhaul("verify plan.yaml").expect(6).has("is its disk mounted?").has("3 could not be looked at");
+    fs::remove_dir(place.path("two")).expect("still empty");
+    fs::rename(place.path("unmounted"), place.path("two")).expect("mounted");
+    place.backhaul("run plan.yaml").expect(0).has("2 of 2 chains restorable");
+    place.backhaul("verify plan.yaml").expect(0).has("4 of 4 copies");
+}
+
+#[test]
+fn a_chain_whose_root_was_found_broken_stays_broken_until_it_is_mended() {
+    let place = Place::new(&CHAIN, CHAIN_PLAN);
+    place.backhaul("run plan.yaml").expect(0);
+    let newest = place.records("two").into_iter().find(|record| record["name"] == "inc2.gz").expect("recorded");
+    let id = newest["id"].as_str().expect("an id").to_owned();
+    place.plan(&format!("backups: [{{ id: {id}, from: two, to: [three] }}]"));
+    let run = "run --database sqlite://again.db plan.yaml";
+    place.backhaul(run).expect(0).has("3  registered");
+    let full = place.records("three").into_iter().find(|record| record["name"] == "full.gz").expect("recorded");
+    let copy = format!("three/{}", full["location"].as_str().expect("a location"));
+    place.write(&copy, "FULL BACKUP");
+    let verify = "verify --database sqlite://again.db plan.yaml";
+    place.backhaul(verify).expect(7);
+    place.backhaul(verify).expect(7).has("and had");
+    place.backhaul(run).expect(7).has("0 of 1 chain restorable");
+    fs::remove_file(place.path(&copy)).expect("moved away");
+    place.backhaul("run --retry-failed --database sqlite://again.db plan.yaml").expect(0);
+    place.backhaul(verify).expect(0).has("3 of 3 copies");
+}
+
+#[test]
+fn what_is_registered_is_not_changed_by_editing_the_plan() {
+    let place = Place::new(&CHAIN, CHAIN_PLAN);
+    place.backhaul("run plan.yaml").expect(0);
+    place.plan("backups: [{ location: inc1.gz, from: one, to: [two] }]");
+    place.backhaul("run plan.yaml").expect(2).has("records are never changed");
+    let wrong = "0".repeat(64);
+    place.plan(&format!("backups: [{{ location: full.gz, from: one, to: [two], sha256: \"{wrong}\" }}]"));
+    place.backhaul("run plan.yaml").expect(2).has(&format!("not {wrong}"));
+    // And a record that somebody edited is found.
+    let records = fs::read_dir(place.path("two/.backhaul/records")).expect("there");
+    for entry in records.map(|entry| entry.expect("readable").path()) {
+        let text = fs::read_to_string(&entry).expect("UTF-8");
+        fs::write(&entry, text.replace("\"parent_id\"", "\"parent_was\"")).expect("edited");
+    }
+    place.plan(CHAIN_PLAN);
+    place.backhaul("verify --depth quick plan.yaml").expect(7).has("2 differ");
+}
+
+#[test]
+fn init_tells_what_it_leaves_out() {
+    let place = Place::new(&CHAIN, CHAIN_PLAN);
+    place.backhaul("run plan.yaml").expect(0);
+    place.write("two/extra", "no record");
+    std::os::unix::fs::symlink("extra", place.path("two/link")).expect("made");
+    let said = place.backhaul("init --from two --to three").expect(0);
+    said.has("left out: `extra`: it has no record").has("left out: `link`: it is a symlink");
+    place.backhaul("init --from two --to two").expect(2).has("these arguments give no valid plan");
+    place.backhaul("--json init --from two --to three").expect(0).has("\"type\":\"init\"");
+    place.write("one/a${b}", "odd");
+    place.backhaul("init --from one --to three").expect(0).has("which plans cannot say");
+}
+
+#[test]
+fn a_selection_that_matches_nothing_is_an_error_and_a_lost_chain_uses_up_no_limit() {
+    let plan =
+        "backups:\n  - { location: lost.gz, from: one, to: [two] }\n  - { location: full.gz, from: one, to: [two] }";
+    let place = Place::new(&[("lost.gz", "lost"), CHAIN[0]], plan);
+    place.write("two/lost.gz", "LOST");
+    place.backhaul("run --limit 1 plan.yaml").expect(3);
+    place.backhaul("run --limit 1 plan.yaml").expect(0);
+    assert!(place.path("two/full.gz").exists());
+    place.backhaul("run --only id=typo plan.yaml").expect(2).has("no backup of the plan matches --only");
+    place.backhaul("run --memory 1B plan.yaml").expect(2).has("at least 1MiB");
 }

@@ -37,8 +37,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "engine",
         &[
-            "copy", "database", "event", "exit", "failure", "fault", "id", "plan", "regions", "register", "schedule",
-            "state", "store", "survey",
+            "catalog", "copy", "database", "event", "exit", "failure", "fault", "id", "plan", "regions", "register",
+            "schedule", "state", "store", "survey",
         ],
     ),
     ("report", &["event", "exit", "failure", "graph", "id", "number", "plan", "state", "summary", "survey"]),

@@ -25,7 +25,7 @@ pub(super) fn check(global: &Global, args: &PlanArgs) -> Outcome {
             "regions": loaded.plan.regions.len(), "backups": counts.named, "selects": counts.selects,
             "copies": counts.copies, "warnings": loaded.warnings.len() + unset.len(),
             "next_runs": times.iter().map(|next| json!({"at": next.at.to_string(), "note": next.note})).collect::<Vec<_>>(),
-        }));
+        }))?;
         return Ok(Exit::Done);
     }
     if global.quiet {
@@ -40,7 +40,7 @@ pub(super) fn check(global: &Global, args: &PlanArgs) -> Outcome {
             text.push_str(&format!("  {}{note}\n", next.at.strftime("%Y-%m-%d %H:%M %:z")));
         }
     }
-    print(&text);
+    print(&text)?;
     Ok(Exit::Done)
 }
 

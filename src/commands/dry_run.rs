@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use super::{Outcome, open, print, print_json, run, selection};
+use super::{Outcome, open, print, print_json, run};
 use crate::cli::{DryRunArgs, Global};
-use crate::database::{Database, OpenError, Row};
+use crate::database::{Database, OpenError};
 use crate::error::CommandError;
 use crate::plan::Loaded;
 use crate::report::dry_run::{Forecast, forecast_json, forecast_text};
@@ -19,17 +19,16 @@ pub(super) async fn dry_run(global: &Global, args: &DryRunArgs) -> Outcome {
     let began = Instant::now();
     let survey = look(global, &loaded, true).await?;
     let graph = survey.graph();
-    let rows: Vec<&Row> = survey.migrations.iter().map(|migration| &migration.row).collect();
-    let selected = selection::select(&args.selection, &graph, &rows);
+    let selected = run::select(&args.selection, &graph, &survey)?;
     let url = open::database_url(global, &loaded.plan)?;
     let forecast = Forecast::new(&loaded.plan, &survey, &graph, &selected, args.selection.retry_failed);
     if global.json {
         for line in forecast_json(&forecast, &survey, &graph, &selected) {
-            print_json(&line);
+            print_json(&line)?;
         }
     } else if !global.quiet {
         let verbose = global.verbose > 0;
-        print(&forecast_text(&forecast, &survey, &graph, &selected, &url.to_string(), began.elapsed(), verbose));
+        print(&forecast_text(&forecast, &survey, &graph, &selected, &url.to_string(), began.elapsed(), verbose))?;
         run::tell_skipped(&survey);
     }
     Ok(forecast.exit())

@@ -30,8 +30,8 @@ async fn collect(global: &Global, args: &GcArgs, recorded: &Recorded) -> Outcome
     rows.extend(unwanted.into_iter().filter(|row| !known.contains(&row.id)));
     let (mut removed, mut kept, mut unreachable) = (0_u64, 0_u64, 0_u64);
     for row in rows {
-        let has_debris = row.upload_token.is_some() || (row.state != State::Completed && row.record.is_some());
-        if !has_debris {
+        let unpublished_record = row.completed_ms.is_none() && row.record.is_some();
+        if row.upload_token.is_none() && !unpublished_record {
             continue;
         }
         // What a plan still wants and has not given up goes on from its parts.
@@ -42,13 +42,13 @@ async fn collect(global: &Global, args: &GcArgs, recorded: &Recorded) -> Outcome
         }
         if args.dry_run {
             removed += 1;
-            tell(global, &row, "would be removed");
+            tell(global, &row, "would be removed")?;
             continue;
         }
         match remove(recorded, &row).await? {
             Ok(()) => {
                 removed += 1;
-                tell(global, &row, "removed");
+                tell(global, &row, "removed")?;
             }
             Err(failure) => {
                 unreachable += 1;
@@ -56,7 +56,7 @@ async fn collect(global: &Global, args: &GcArgs, recorded: &Recorded) -> Outcome
             }
         }
     }
-    tell_end(global, args, removed, kept, unreachable);
+    tell_end(global, args, removed, kept, unreachable)?;
     Ok(if unreachable > 0 { Exit::Unreachable } else { Exit::Done })
 }
 
@@ -79,30 +79,32 @@ async fn remove(recorded: &Recorded, row: &Row) -> Result<Result<(), Failure>, C
     Ok(Ok(()))
 }
 
-fn tell(global: &Global, row: &Row, what: &str) {
+fn tell(global: &Global, row: &Row, what: &str) -> Result<(), CommandError> {
     if global.json {
-        print_json(&json!({"type": "debris", "id": row.id, "name": row.name, "region": row.region, "what": what}));
+        print_json(&json!({"type": "debris", "id": row.id, "name": row.name, "region": row.region, "what": what}))?;
     } else if !global.quiet {
         print(&format!(
             "{what}: unfinished copy of `{}` in region `{}`\n",
             printable(&row.name),
             printable(&row.region)
-        ));
+        ))?;
     }
+    Ok(())
 }
 
-fn tell_end(global: &Global, args: &GcArgs, removed: u64, kept: u64, unreachable: u64) {
+fn tell_end(global: &Global, args: &GcArgs, removed: u64, kept: u64, unreachable: u64) -> Result<(), CommandError> {
     if global.json {
         print_json(&json!({
             "type": "gc", "version": 1, "dry_run": args.dry_run, "removed": removed, "kept": kept,
             "unreachable": unreachable,
-        }));
+        }))?;
     } else if !global.quiet {
         let verb = if args.dry_run { "would be removed" } else { "removed" };
         let mut text = format!("{removed} unfinished copies {verb}");
         if kept > 0 {
             text.push_str(&format!(", {kept} kept: running their plan goes on from what they have"));
         }
-        print(&format!("{text}\n"));
+        print(&format!("{text}\n"))?;
     }
+    Ok(())
 }

@@ -19,9 +19,9 @@ pub(super) async fn graph(global: &Global, args: &GraphArgs) -> Outcome {
     if global.json {
         print_json(
             &json!({"type": "graph", "version": 1, "format": format!("{:?}", args.format).to_lowercase(), "text": text}),
-        );
+        )?;
     } else {
-        print(&text);
+        print(&text)?;
     }
     Ok(Exit::Done)
 }

@@ -5,40 +5,49 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::{Outcome, print, say};
+use serde_json::json;
+
+use super::{Outcome, print, print_json, say};
 use crate::catalog::{Catalog, Ledger, Record, RecordState};
 use crate::cli::{Global, InitArgs};
 use crate::error::CommandError;
 use crate::exit::Exit;
-use crate::plan::{Written, WrittenEntry, WrittenRegion, WrittenStore, to_yaml};
+use crate::number::counted;
+use crate::plan::{Written, WrittenEntry, WrittenRegion, WrittenStore, parse, to_yaml};
 use crate::register;
-use crate::store::{FileStore, Source, Store, Throttle};
+use crate::store::{FileStore, Listed, Source, Store, Throttle};
 
 pub(super) async fn init(global: &Global, args: &InitArgs) -> Outcome {
     let from = absolute(&args.from)?;
-    let store = FileStore::open(&from, None, Throttle::unlimited())
-        .map(Store::File)
+    let folder = FileStore::open(&from, None, Throttle::unlimited())
         .map_err(|error| unreachable(&from, error.message, error.hint))?;
+    let store = Store::File(folder.clone());
     let ledger = register::catalog(store.clone())
         .ledger()
         .await
         .map_err(|error| unreachable(&from, error.0.message, error.0.hint))?;
     let mut regions = vec![("source".to_owned(), region(&from))];
     let mut to = Vec::new();
-    for (number, folder) in (1..).zip(&args.to) {
+    for (number, target) in (1..).zip(&args.to) {
         let name = if args.to.len() == 1 { "target".to_owned() } else { format!("target-{number}") };
-        regions.push((name.clone(), region(&absolute(folder)?)));
+        regions.push((name.clone(), region(&absolute(target)?)));
         to.push(name);
     }
-    let (entries, what) = if ledger.records().next().is_some() {
+    let objects = store.list("").await.map_err(|error| unreachable(&from, error.message, error.hint))?;
+    let mut left_out = folder.left_out().await.map_err(|error| unreachable(&from, error.message, error.hint))?;
+    let (backups, what) = if ledger.records().next().is_some() {
+        left_out.extend(not_recorded(&ledger, &objects));
         (of_records(&ledger, &to), "records")
     } else {
-        (of_objects(&store, &from, &to).await?, "objects without records")
+        (of_objects(objects, &to, &mut left_out), "objects without records")
     };
-    if entries.is_empty() {
+    for (name, why) in &left_out {
+        super::complain(&format!("warning: left out: `{name}`: {why}"));
+    }
+    if backups.is_empty() {
         return Err(CommandError::new(Exit::Failed, format!("there is nothing to copy in {}", from.display())));
     }
-    let count = entries.len();
+    let count = backups.len();
     let written = Written {
         version: 1,
         name: args.name.clone(),
@@ -48,19 +57,45 @@ pub(super) async fn init(global: &Global, args: &InitArgs) -> Outcome {
         limits: None,
         retry: None,
         schedule: None,
-        backups: entries,
+        backups,
     };
     let text = to_yaml(&written);
-    let Some(output) = &args.output else {
-        print(&text);
-        return Ok(Exit::Done);
-    };
-    create(output, &text)?;
-    say(
-        global,
-        &format!("wrote {} with {count} backups from {what}; look at it, then: backhaul plan {0}", output.display()),
-    );
+    if let Err(refused) = parse(text.as_bytes(), Path::new("plan.yaml")) {
+        super::complain(refused.render(false).trim_end());
+        return Err(CommandError::new(Exit::Usage, "these arguments give no valid plan; nothing was written"));
+    }
+    if let Some(output) = &args.output {
+        create(output, &text)?;
+        let counted = counted(count as u64, "backup");
+        say(
+            global,
+            &format!("wrote {0} with {counted} from {what}; look at it, then: backhaul plan {0}", output.display()),
+        );
+    }
+    if global.json {
+        let left_out: Vec<_> = left_out.iter().map(|(name, why)| json!({"name": name, "reason": why})).collect();
+        let plan = args.output.is_none().then_some(text);
+        print_json(&json!({"type": "init", "version": 1, "backups": count, "left_out": left_out, "plan": plan}))?;
+    } else if args.output.is_none() {
+        print(&text)?;
+    }
     Ok(Exit::Done)
+}
+
+/// What lies in a vault and is in none of its restorable records.
+fn not_recorded(ledger: &Ledger, objects: &[Listed]) -> Vec<(String, String)> {
+    let mut locations = BTreeSet::new();
+    let mut left_out = Vec::new();
+    for record in ledger.records() {
+        locations.insert(record.location.as_str());
+        if record.state == RecordState::Failed {
+            let why = record.reason.as_deref().unwrap_or("no reason was recorded").escape_debug().to_string();
+            left_out.push((record.name.escape_debug().to_string(), format!("its record says FAILED: {why}")));
+        }
+    }
+    let without = objects.iter().filter(|object| !locations.contains(object.key.as_str()));
+    left_out.extend(without.map(|object| (object.key.to_string(), "it has no record".to_owned())));
+    left_out
 }
 
 fn region(folder: &Path) -> WrittenRegion {
@@ -96,15 +131,23 @@ fn of_records(ledger: &Ledger, to: &[String]) -> Vec<WrittenEntry> {
 }
 
 /// An entry for each object. Which of them are incrementals nobody can tell: parents are for the operator to add.
-async fn of_objects(store: &Store, from: &Path, to: &[String]) -> Result<Vec<WrittenEntry>, CommandError> {
-    let objects = store.list("").await.map_err(|error| unreachable(from, error.message, error.hint))?;
-    let entry = |location: String| WrittenEntry {
-        location: Some(location),
-        from: Some("source".to_owned()),
-        to: to.to_vec(),
-        ..WrittenEntry::default()
-    };
-    Ok(objects.into_iter().map(|object| entry(object.key.to_string())).collect())
+fn of_objects(objects: Vec<Listed>, to: &[String], left_out: &mut Vec<(String, String)>) -> Vec<WrittenEntry> {
+    let mut entries = Vec::with_capacity(objects.len());
+    for object in objects {
+        let location = object.key.to_string();
+        // In a plan it would be a reference to a variable.
+        if location.contains("${") {
+            left_out.push((location, "its name has `${` in it, which plans cannot say".to_owned()));
+            continue;
+        }
+        entries.push(WrittenEntry {
+            location: Some(location),
+            from: Some("source".to_owned()),
+            to: to.to_vec(),
+            ..WrittenEntry::default()
+        });
+    }
+    entries
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, CommandError> {
@@ -114,11 +157,17 @@ fn absolute(path: &Path) -> Result<PathBuf, CommandError> {
 
 /// Never replaces a file.
 fn create(path: &Path, text: &str) -> Result<(), CommandError> {
-    let file = OpenOptions::new().write(true).create_new(true).open(path);
-    file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| {
-        CommandError::new(Exit::Usage, format!("cannot write the plan {}", path.display()))
-            .caused_by(error)
-            .hint("name a file that is not there yet")
+    let cannot = |error: std::io::Error| {
+        let message = format!("cannot write the plan {}", path.display());
+        let exists = error.kind() == std::io::ErrorKind::AlreadyExists;
+        let shown = CommandError::new(if exists { Exit::Usage } else { Exit::Internal }, message).caused_by(error);
+        if exists { shown.hint("name a file that is not there yet") } else { shown }
+    };
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(cannot)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|error| {
+        // What is there of it is ours and no plan.
+        let _ = std::fs::remove_file(path);
+        cannot(error)
     })
 }
 

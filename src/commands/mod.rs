@@ -40,10 +40,15 @@ pub async fn dispatch(cli: Cli) -> Outcome {
     }
 }
 
-/// Data on stdout. A reader that went away is no reason to fail.
-fn print(text: &str) {
+/// Data on stdout. A reader that went away is no reason to fail; a full disk is.
+fn print(text: &str) -> Result<(), CommandError> {
     let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(CommandError::new(Exit::Internal, "cannot write to stdout").caused_by(error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Talk on stderr, unless quiet.
@@ -60,6 +65,6 @@ fn complain(text: &str) {
 }
 
 /// One NDJSON line on stdout.
-fn print_json(value: &serde_json::Value) {
-    print(&format!("{value}\n"));
+fn print_json(value: &serde_json::Value) -> Result<(), CommandError> {
+    print(&format!("{value}\n"))
 }

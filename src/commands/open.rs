@@ -137,6 +137,22 @@ pub(super) fn database_error(error: &DatabaseError) -> CommandError {
     shown
 }
 
+/// This very command as one would type it again.
+pub(super) fn this_command() -> String {
+    let words = std::env::args().skip(1).map(|word| quoted(&word));
+    std::iter::once("backhaul".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+/// A word as a shell takes it for one word.
+pub(super) fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./:=@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
 /// The regions of a plan, with what holds each back.
 pub(super) fn regions(plan: &Plan, throttles: Vec<Throttle>) -> Arc<Regions> {
     Arc::new(Regions::new(&plan.folder, process_environment(), plan.regions.clone(), throttles))

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::open;
 use crate::cli::Global;
 use crate::database::{Database, DatabaseUrl, Row};
+use crate::engine::RunLimits;
 use crate::error::CommandError;
 use crate::exit::Exit;
 use crate::failure::{Cause, Failure};
@@ -39,7 +40,7 @@ impl Recorded {
             let url = open::database_url(global, &loaded.plan)?;
             absent_is_an_error(&url).await?;
             let database = open::writing(&url, command, Some(&loaded.plan.name), false).await?;
-            let throttles = loaded.plan.regions.iter().map(|_| crate::store::Throttle::unlimited()).collect();
+            let throttles = RunLimits::new(&loaded.plan, jiff::Timestamp::now()).throttles;
             let regions =
                 Regions::new(&loaded.plan.folder, process_environment(), loaded.plan.regions.clone(), throttles);
             return Ok(Self { database, plan: Some(loaded.plan.name), regions: vec![regions] });

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::open;
 use super::{Outcome, complain, dry_run, selection};
-use crate::cli::{DryRunArgs, Global, IfRunningArg, RunArgs};
+use crate::cli::{DryRunArgs, Global, IfRunningArg, RunArgs, Selection};
 use crate::database::{Database, DatabaseError, NewRun, Row};
 use crate::engine::{self, Emit, Engine, RunLimits, Stop, Task};
 use crate::error::CommandError;
@@ -20,7 +20,7 @@ use crate::number::format_duration;
 use crate::plan::{IfRunning, Loaded, Plan};
 use crate::regions::{self, Regions};
 use crate::report::{Head, Reporter};
-use crate::state::State;
+use crate::state::{State, Step};
 use crate::summary::{Ended, Line, Summary};
 use crate::survey::{Migration, Survey, Surveyor};
 
@@ -35,7 +35,13 @@ pub(super) async fn run(global: &Global, args: RunArgs) -> Outcome {
     let stop = Stop::default();
     stop.on_signals()
         .map_err(|error| CommandError::new(Exit::Internal, "cannot listen to signals").caused_by(error))?;
-    let database = open_database(global, &args, &loaded.plan).await?;
+    let database = tokio::select! {
+        database = open_database(global, &args, &loaded.plan) => database?,
+        () = stop.draining().cancelled() => {
+            let message = format!("{} while waiting for another run to end; nothing was touched", stop.reason());
+            return Err(CommandError::new(Exit::Stopped, message));
+        }
+    };
     let outcome = execute(global, &args, &loaded, &database, stop).await;
     // Closing puts what is queued into the file and gives the lock back, before anyone waits for a slow terminal.
     database.close().await;
@@ -83,23 +89,23 @@ async fn execute(
         tell_skipped(&survey);
     }
     let graph = survey.graph();
-    let of_survey: Vec<&Row> = survey.migrations.iter().map(|migration| &migration.row).collect();
-    let selected = selection::select(&args.selection, &graph, &of_survey);
+    let selected = select(&args.selection, &graph, &survey)?;
     let kept = kept(&rows, &planned, &survey);
     let run =
         prepare(loaded, database, &mut survey, &selected, kept).await.map_err(|error| open::database_error(&error))?;
     let migrations = only_selected(survey.migrations, &selected);
     let board = Arc::new(board(&migrations));
-    let head = Head {
-        plan: plan.name.clone(),
-        database: database.name().to_string(),
-        run,
-        again: format!("backhaul run {}", args.plan.display()),
-    };
+    let head =
+        Head { plan: plan.name.clone(), database: database.name().to_string(), run, again: open::this_command() };
     let reporter = Reporter::start(open::style(global), head, Arc::clone(&board))
         .map_err(|error| CommandError::new(Exit::Internal, "cannot start a thread").caused_by(error))?;
     let sender = reporter.sender();
     let emit: Emit = Arc::new(move |event| sender.send(event));
+    for (item, migration) in (0..).zip(&migrations) {
+        if let Some(failure) = &migration.failure {
+            emit(Event::Failed { item, step: Step::Copy, failure: failure.clone() });
+        }
+    }
     let tasks = migrations.into_iter().map(|migration| {
         let due = migration.is_due(args.selection.retry_failed);
         Task::new(migration, due)
@@ -146,6 +152,18 @@ pub(super) async fn survey(
 ) -> Result<Survey, CommandError> {
     let surveyor = Surveyor { plan, regions, rows, planned, now: Timestamp::now(), look_at_targets };
     surveyor.survey().await.map_err(|error| error.into_command_error(loaded))
+}
+
+/// The part of a survey that the command line selects.
+pub(super) fn select(selection: &Selection, graph: &Graph, survey: &Survey) -> Result<Vec<bool>, CommandError> {
+    let rows: Vec<&Row> = survey.migrations.iter().map(|migration| &migration.row).collect();
+    let open: Vec<bool> = survey.migrations.iter().map(|migration| migration.is_due(selection.retry_failed)).collect();
+    let selected = selection::select(selection, graph, &rows, &open);
+    if !selection.only.is_empty() && selection.limit.is_none() && !selected.contains(&true) {
+        return Err(CommandError::new(Exit::Usage, "no backup of the plan matches --only; nothing was touched")
+            .hint("`backhaul plan --json` shows ids, `backhaul status` what is there"));
+    }
+    Ok(selected)
 }
 
 /// Copies that the plan asked for once and that are done: they stay the plan's, to be verified and shown, even when

@@ -3,10 +3,10 @@
 use crate::cli::{Only, Selection};
 use crate::database::Row;
 use crate::graph::Graph;
-use crate::state::State;
 
-/// For each migration, whether it is selected.
-pub(super) fn select(selection: &Selection, graph: &Graph, rows: &[&Row]) -> Vec<bool> {
+/// For each migration, whether it is selected. `open` says of each whether a run would do anything about it: a chain
+/// that failed for good does not use up the limit.
+pub(super) fn select(selection: &Selection, graph: &Graph, rows: &[&Row], open: &[bool]) -> Vec<bool> {
     let roots: Vec<usize> = (0..rows.len()).map(|position| graph.root(position)).collect();
     let mut selected = vec![selection.only.is_empty(); rows.len()];
     for (position, row) in rows.iter().enumerate() {
@@ -15,14 +15,14 @@ pub(super) fn select(selection: &Selection, graph: &Graph, rows: &[&Row]) -> Vec
         }
     }
     if let Some(limit) = selection.limit {
-        let mut open = vec![false; rows.len()];
-        for (position, row) in rows.iter().enumerate() {
-            open[roots[position]] |= row.state != State::Completed;
+        let mut open_chains = vec![false; rows.len()];
+        for (position, open) in open.iter().enumerate() {
+            open_chains[roots[position]] |= open;
         }
         let mut left = limit;
         // A chain's first link stands where the plan first names the chain.
         for root in (0..rows.len()).filter(|position| roots[*position] == *position) {
-            selected[root] = selected[root] && open[root] && left > 0;
+            selected[root] = selected[root] && open_chains[root] && left > 0;
             left -= u32::from(selected[root]);
         }
     }
@@ -47,6 +47,7 @@ mod tests {
 
     use super::*;
     use crate::graph::Node;
+    use crate::state::State;
 
     /// Two chains, `a` of two links and `b` of one, and a third that is complete.
     fn rows() -> (Graph, Vec<Row>) {
@@ -77,7 +78,8 @@ mod tests {
 
     fn selected(selection: &Selection) -> Vec<bool> {
         let (graph, rows) = rows();
-        select(selection, &graph, &rows.iter().collect::<Vec<_>>())
+        let open: Vec<bool> = rows.iter().map(|row| row.state != State::Completed).collect();
+        select(selection, &graph, &rows.iter().collect::<Vec<_>>(), &open)
     }
 
     #[test]

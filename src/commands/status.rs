@@ -8,14 +8,15 @@ use crate::cli::{Global, StatusArgs};
 use crate::database::{Database, DatabaseUrl, Run};
 use crate::error::CommandError;
 use crate::exit::Exit;
-use crate::report::summary_text;
+use crate::report::{progress_text, summary_text};
 use crate::summary::{Ended, Summary};
 
 pub(super) async fn status(global: &Global, args: &StatusArgs) -> Outcome {
     if let Some(path) = &args.plan {
         let loaded = open::plan(global, path)?;
         let url = open::database_url(global, &loaded.plan)?;
-        let again = format!("backhaul run {}", path.display());
+        let database = global.database.iter().map(|url| format!("--database {} ", open::quoted(url)));
+        let again = format!("backhaul {}run {}", database.collect::<String>(), open::quoted(&path.to_string_lossy()));
         of_database(global, &url, Some(&loaded.plan.name), &again).await?;
         return Ok(Exit::Done);
     }
@@ -57,44 +58,58 @@ async fn show(
         let last = database.last_run(&plan).await.map_err(|error| open::database_error(&error))?;
         let graph = recorded::graph(&rows);
         let summary = run::summarise(&rows, &graph, &vec![true; rows.len()]);
+        let writer = Database::writer_of(url).map_err(|error| open::open_error(&error))?;
         if global.json {
-            print_json(&status_json(url, &plan, last.as_ref(), &summary));
+            print_json(&status_json(url, &plan, last.as_ref(), writer.as_deref(), &summary))?;
         } else {
-            print(&status_text(url, &plan, last.as_ref(), &summary, again));
+            print(&status_text(url, &plan, last.as_ref(), writer.as_deref(), &summary, again))?;
         }
     }
     Ok(())
 }
 
-fn status_json(url: &DatabaseUrl, plan: &str, last: Option<&Run>, summary: &Summary) -> serde_json::Value {
+fn status_json(
+    url: &DatabaseUrl,
+    plan: &str,
+    last: Option<&Run>,
+    writer: Option<&str>,
+    summary: &Summary,
+) -> serde_json::Value {
     let run = last.map(|run| {
         json!({
             "id": run.id, "host": run.host, "pid": run.pid, "started": time(run.started_ms),
             "ended": run.ended_ms.map(time), "exit_code": run.exit_code,
         })
     });
-    json!({"type": "status", "version": 1, "plan": plan, "database": url.to_string(), "last_run": run, "summary": summary})
+    json!({"type": "status", "version": 1, "plan": plan, "database": url.to_string(), "last_run": run, "writing_now": writer, "summary": summary})
 }
 
-fn status_text(url: &DatabaseUrl, plan: &str, last: Option<&Run>, summary: &Summary, again: &str) -> String {
-    let last = match last {
-        None => "never run".to_owned(),
-        Some(Run { ended_ms: Some(ended), exit_code: Some(code), .. }) => {
+fn status_text(
+    url: &DatabaseUrl,
+    plan: &str,
+    last: Option<&Run>,
+    writer: Option<&str>,
+    summary: &Summary,
+    again: &str,
+) -> String {
+    let last = match (writer, last) {
+        (Some(writer), _) => format!("{writer} is writing this database now"),
+        (None, None) => "never run".to_owned(),
+        (None, Some(Run { ended_ms: Some(ended), exit_code: Some(code), .. })) => {
             format!("last run ended {} with exit code {code}", time(*ended))
         }
-        Some(run) => {
-            format!(
-                "a run began {} on {}, pid {}, and has not ended: it is going on, or was killed",
-                time(run.started_ms),
-                run.host,
-                run.pid
-            )
+        (None, Some(run)) => {
+            let began = time(run.started_ms);
+            format!("the last run began {began} on {}, pid {}, and was killed", run.host, run.pid)
         }
     };
-    format!(
-        "plan `{plan}` in {url}\n{last}\n{}",
-        summary_text(summary, summary.exit(Ended { stopped: true, started: true }), None, again)
-    )
+    let ended = Ended { stopped: true, started: true };
+    let text = match writer {
+        // What is left is being worked on: nothing has stopped.
+        Some(_) => progress_text(summary),
+        None => summary_text(summary, summary.exit(ended), None, again),
+    };
+    format!("plan `{plan}` in {url}\n{last}\n{text}")
 }
 
 fn time(ms: i64) -> String {

@@ -48,7 +48,7 @@ async fn verify_open(global: &Global, args: &VerifyArgs, recorded: &Recorded) ->
     // What was found before and not mended since is told again: a second look must not say that all is well.
     for row in &known_bad {
         if let Some(failure) = row.failure() {
-            tell(global, row, &failure);
+            tell(global, row, &failure)?;
             tally.count(Finding::of(&failure));
         }
     }
@@ -72,7 +72,7 @@ async fn verify_open(global: &Global, args: &VerifyArgs, recorded: &Recorded) ->
     let mut looks = std::pin::pin!(looks);
     while let Some((row, found)) = looks.next().await {
         if let Err(failure) = found {
-            tell(global, &row, &failure);
+            tell(global, &row, &failure)?;
             let finding = Finding::of(&failure);
             // Only what was seen is written down: a copy that could not be looked at is not a bad one.
             if let (Ok((store, _)), true) = (&targets[&row.target_store], finding != Finding::NotSeen) {
@@ -81,7 +81,7 @@ async fn verify_open(global: &Global, args: &VerifyArgs, recorded: &Recorded) ->
             tally.count(finding);
         }
     }
-    tell_end(global, args, &tally);
+    tell_end(global, args, &tally)?;
     Ok(tally.exit())
 }
 
@@ -131,9 +131,8 @@ async fn look(store: &Store, ledger: &Ledger, row: &Row, depth: Depth) -> Result
         None => return Err(gone("the record")),
         Some(record)
             if record.state == RecordState::Failed
-                || Some(record.sha256) != row.sha256
-                || Some(&record.location) != row.location.as_ref()
-                || ledger.conflict(row.id).is_some() =>
+                || ledger.conflict(row.id).is_some()
+                || !register::says(record, row) =>
         {
             let message = format!("the record of `{}` in region `{}` says something else now", row.name, row.region);
             return Err(Failure::new(Cause::RecordConflict, message));
@@ -170,25 +169,29 @@ async fn write_down(database: &Database, store: &Store, row: &Row, failure: &Fai
     Ok(())
 }
 
-fn tell(global: &Global, row: &Row, failure: &Failure) {
+fn tell(global: &Global, row: &Row, failure: &Failure) -> Result<(), CommandError> {
     if global.json {
         print_json(&json!({
             "type": "bad_copy", "id": row.id, "name": row.name, "region": row.region,
             "cause": failure.cause, "message": failure.message,
-        }));
+        }))?;
     } else {
         super::complain(&format!("failed: `{}`: {}", printable(&row.name), printable(&failure.message)));
+        if let Some(hint) = &failure.hint {
+            super::complain(&format!("  hint: {}", printable(hint)));
+        }
     }
+    Ok(())
 }
 
-fn tell_end(global: &Global, args: &VerifyArgs, tally: &Tally) {
+fn tell_end(global: &Global, args: &VerifyArgs, tally: &Tally) -> Result<(), CommandError> {
     let depth = if args.depth == Depth::Quick { "asked for" } else { "read and hashed" };
     if global.json {
         print_json(&json!({
             "type": "verified", "version": 1, "depth": format!("{:?}", args.depth).to_lowercase(),
             "copies": tally.looked_at, "differing": tally.differing, "missing": tally.missing,
             "unreachable": tally.unreachable, "exit_code": tally.exit() as u8,
-        }));
+        }))?;
     } else if !global.quiet {
         let good = tally.looked_at - tally.differing - tally.missing - tally.unreachable;
         let mut text = format!("{good} of {} copies {depth}: as recorded\n", tally.looked_at);
@@ -197,8 +200,9 @@ fn tell_end(global: &Global, args: &VerifyArgs, tally: &Tally) {
         for (count, what) in parts.into_iter().filter(|(count, _)| *count > 0) {
             text.push_str(&format!("{count} {what}\n"));
         }
-        print(&text);
+        print(&text)?;
     }
+    Ok(())
 }
 
 /// What a failed look has shown.

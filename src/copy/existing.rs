@@ -37,7 +37,16 @@ pub(super) async fn adopt<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
             .map_err(StoreError::of_source)?,
     };
     compare(job, known, "known")?;
-    let receipt = adopt_known(target, job, facts, known).await?;
+    let receipt = match adopt_known(target, job, facts, known).await {
+        // Before another object is blamed, the digest that was said to be the source's is held against the source.
+        Err(CopyError::Failed(failure)) if failure.cause == Cause::TargetDiffers && !job.expected.is_empty() => {
+            let seen = |bytes| checkpoint.read(bytes);
+            let source = digest(source, &job.source_key, &job.pin, &seen).await.map_err(StoreError::of_source)?;
+            compare(job, source, "received")?;
+            return Err(failure.into());
+        }
+        other => other?,
+    };
     checkpoint.stored(receipt.bytes);
     Ok(receipt)
 }

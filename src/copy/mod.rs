@@ -184,7 +184,7 @@ pub async fn copy<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
         return Err(failure.into());
     }
     if job.read_back {
-        read_back(target, job, &upload, sha256).await?;
+        read_back(target, job, &upload, job.pin.size, sha256).await?;
     }
     crate::fault::point("before-publish");
     match target.publish(&upload, job.pin.size).await {
@@ -203,19 +203,15 @@ pub async fn copy<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
     }
 }
 
-/// Makes sure that what earlier attempts have stored still lies there: a store that was put back to an older state, or
-/// a disk that lied about syncing, must not give a copy with a hole in it.
+/// Makes sure that what earlier attempts have stored still lies there, by reading it back: a store that was put back to
+/// an older state, or a disk that lied about syncing, must not give a copy with a hole in it. The source is not asked.
 async fn check_staged<T: Target + Sync, E>(target: &T, job: &Job, upload: &Upload) -> Result<(), CopyError<E>> {
     let Some(resume) = &job.resume else { return Ok(()) };
     if job.upload_id.is_some() && job.upload_id != upload.upload_id {
         let message = format!("another upload has come in the place of that of `{}`", job.target_key);
         return Err(CopyError::StartAgain(Failure::new(Cause::TargetError, message)));
     }
-    let stored = resume.hash.bytes();
-    if stored > 0 {
-        target.staged(upload, stored - 1..stored).await.map_err(target_error)?;
-    }
-    Ok(())
+    read_back(target, job, upload, resume.hash.bytes(), resume.hash.digest()).await
 }
 
 /// Streams the parts that are not finished and gives the hash of the whole object.
@@ -290,16 +286,17 @@ fn compare(job: &Job, sha256: Sha256Digest, what: &str) -> Result<(), Failure> {
     }
 }
 
-/// Reads the whole staged object back and compares its digest.
+/// Reads the first bytes of the staged object back, or all of them, and compares their digest.
 async fn read_back<T: Target + Sync, E>(
     target: &T,
     job: &Job,
     upload: &Upload,
+    size: u64,
     sha256: Sha256Digest,
 ) -> Result<(), CopyError<E>> {
     let mut hash = StreamHash::default();
-    while hash.bytes() < job.pin.size {
-        let end = job.pin.size.min(hash.bytes() + existing::READ_BYTES);
+    while hash.bytes() < size {
+        let end = size.min(hash.bytes() + existing::READ_BYTES);
         let bytes = target.staged(upload, hash.bytes()..end).await.map_err(target_error)?;
         hash = hash.updated(bytes).await;
     }

@@ -73,6 +73,23 @@ pub(super) enum Taken {
     Theirs(String),
 }
 
+/// Who holds the lock at this moment, in words; none if nobody does. Looks only: takes the lock for an instant.
+pub(super) fn holder(path: &Path) -> std::io::Result<Option<String>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => {
+            let mut text = Vec::new();
+            file.take(HOLDER_BYTES_MAX).read_to_end(&mut text)?;
+            Ok(Some(Holder::describe(&String::from_utf8_lossy(&text))))
+        }
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
 impl WriterLock {
     /// Tries once. The file is never deleted: a lock on a name that somebody else unlinked would guard nothing.
     pub(super) fn try_take(path: &Path, holder: &Holder) -> std::io::Result<Taken> {

@@ -105,6 +105,25 @@ fn create(name: &str, path: &Path) -> Result<PathBuf, OpenError> {
     Ok(path)
 }
 
+impl Database {
+    /// The command that is writing a database at this moment, in words; none if there is none.
+    ///
+    /// # Errors
+    /// When its lock file cannot be looked at.
+    pub fn writer_of(url: &DatabaseUrl) -> Result<Option<String>, OpenError> {
+        let name = url.to_string();
+        let path = std::fs::canonicalize(url.path()).map_err(|error| OpenError::of_io(&name, url.path(), &error))?;
+        let lock_path = lock_path(&path);
+        super::lock::holder(&lock_path).map_err(|error| OpenError::of_io(&name, &lock_path, &error))
+    }
+}
+
+fn lock_path(path: &Path) -> PathBuf {
+    let mut lock_path = path.as_os_str().to_owned();
+    lock_path.push(".lock");
+    PathBuf::from(lock_path)
+}
+
 fn check_regular(name: &str, path: &Path) -> Result<(), OpenError> {
     let metadata = path.metadata().map_err(|error| OpenError::of_io(name, path, &error))?;
     if metadata.is_file() { Ok(()) } else { Err(OpenError::NotAFile { database: name.to_owned() }) }
@@ -130,9 +149,7 @@ const fn network_kind(magic: u32) -> Option<&'static str> {
 }
 
 async fn take_lock(name: &str, path: &Path, holder: &Holder, wait: bool) -> Result<WriterLock, OpenError> {
-    let mut lock_path = path.as_os_str().to_owned();
-    lock_path.push(".lock");
-    let lock_path = PathBuf::from(lock_path);
+    let lock_path = lock_path(path);
     loop {
         match WriterLock::try_take(&lock_path, holder).map_err(|error| OpenError::of_io(name, &lock_path, &error))? {
             Taken::Ours(lock) => return Ok(lock),

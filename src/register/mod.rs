@@ -62,7 +62,9 @@ pub async fn register(
         catalog(store.clone()).register(&batch, &new).await?;
         registered.done.extend(new.iter().map(|record| (record.id, batch.clone())));
         let object: Arc<str> = record_object(&batch).into();
-        new.into_iter().for_each(|record| ledger.insert(&object, record));
+        for record in new {
+            ledger.insert(&object, record);
+        }
     }
     Ok(registered)
 }
@@ -134,6 +136,13 @@ fn standing(row: &Row, ledger: &Ledger) -> Standing {
         // A `FAILED` line is followed by one that says it is well again.
         Some(_) | None => Standing::New,
     }
+}
+
+/// Whether a record says of a copy what its row says, to the last field.
+#[must_use]
+pub fn says(there: &Record, row: &Row) -> bool {
+    let of_row = record(row, there.recorded_ms);
+    of_row.is_ok_and(|of_row| Record { state: there.state, reason: there.reason.clone(), ..of_row } == *there)
 }
 
 /// The record of a verified copy.

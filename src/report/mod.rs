@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 pub use printable::printable;
-pub use text::{error_text, failure_lines, summary_text};
+pub use text::{error_text, failure_lines, progress_text, summary_text};
 
 use crate::event::{Board, Event};
 use crate::exit::Exit;

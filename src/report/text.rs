@@ -16,18 +16,33 @@ pub fn summary_text(summary: &Summary, exit: Exit, elapsed: Option<Duration>, ag
     if summary.selected.total == 0 {
         return format!("nothing to do: no backup is selected\n{}", left_out(&summary.left_out));
     }
-    let mut text = headline(summary, exit, elapsed);
-    text += "\n\n";
-    for (count, state) in states(&summary.selected) {
-        text += &format!("{count:>8}  {state}\n");
-    }
-    text += &left_out(&summary.left_out);
+    let mut text = counts_text(summary, exit, elapsed);
     for part in [failure_lines(summary), next_step(summary, exit, again)] {
         if !part.is_empty() {
             text += &format!("\n{part}");
         }
     }
     text
+}
+
+/// As [`summary_text`], of a run that is still going on: nothing has ended, and there is nothing to do about it.
+#[must_use]
+pub fn progress_text(summary: &Summary) -> String {
+    let mut text = counts_text(summary, Exit::Done, None);
+    let failures = failure_lines(summary);
+    if !failures.is_empty() {
+        text += &format!("\n{failures}");
+    }
+    text
+}
+
+fn counts_text(summary: &Summary, exit: Exit, elapsed: Option<Duration>) -> String {
+    let mut text = headline(summary, exit, elapsed);
+    text += "\n\n";
+    for (count, state) in states(&summary.selected) {
+        text += &format!("{count:>8}  {state}\n");
+    }
+    text + &left_out(&summary.left_out)
 }
 
 /// What is wrong with a run that did not get everything done, and how to go on: all that `-q` shows.

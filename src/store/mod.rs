@@ -252,6 +252,13 @@ impl Store {
         each_kind!(self, store => store.identity())
     }
 
+    /// Whether what is written to one of two stores would lie in the other.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let (Self::File(one), Self::File(other)) = (self, other);
+        one.overlaps(other)
+    }
+
     /// Bytes that can still be written, if the store can tell.
     ///
     /// # Errors

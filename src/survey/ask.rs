@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::StreamExt;
 use futures::stream;
+use jiff::Timestamp;
 
 use super::{Migration, Surveyor};
 use crate::catalog::RECORDS_FOLDER;
@@ -19,20 +20,32 @@ use crate::store::{ObjectFacts, Pin, Source as _, StoreError, StoreErrorKind};
 /// Questions under way at a time.
 const QUESTIONS: usize = 32;
 
-/// Looks whether the verified copies of rows that failed to be registered still lie in their targets.
-pub(super) async fn failed_copies(surveyor: &Surveyor<'_>, migrations: &mut [Migration]) {
-    let failed = migrations.iter_mut().filter(|migration| {
-        migration.row.state == State::Failed && migration.row.sha256.is_some() && migration.row.etag.is_some()
+/// Looks whether verified copies that are not registered yet still lie in their targets as they were.
+pub(super) async fn copies(surveyor: &Surveyor<'_>, migrations: &mut [Migration]) {
+    let unregistered = migrations.iter_mut().filter(|migration| {
+        let copied = migration.row.sha256.is_some() && migration.row.etag.is_some();
+        copied && matches!(migration.row.state, State::Saving | State::Failed)
     });
-    let looks = stream::iter(failed)
+    let looks = stream::iter(unregistered)
         .map(|migration| async {
             let Some(key) = migration.row.location.as_deref().and_then(|location| Key::parse(location).ok()) else {
                 return;
             };
             let Ok(store) = surveyor.regions.target(migration.target, Access::Look).await else { return };
-            let there = store.head(&key).await;
-            migration.copy_is_there = there
-                .is_ok_and(|facts| Some(facts.etag) == migration.row.etag && Some(facts.size) == migration.row.bytes);
+            let there = match store.head(&key).await {
+                Ok(facts) => Some(facts.etag) == migration.row.etag && Some(facts.size) == migration.row.bytes,
+                Err(error) if error.kind == StoreErrorKind::Missing => false,
+                // What cannot be seen is not gone: the step will say what is wrong.
+                Err(_) => return,
+            };
+            if migration.row.state == State::Saving {
+                if !there && migration.failure.is_none() {
+                    let message = format!("the copy `{key}` changed or went away before it was registered");
+                    migration.failure = Some(Failure::new(Cause::CopyMissing, message));
+                }
+                return;
+            }
+            migration.copy_is_there = there;
             // What is copied needs its source no more; it does need its parent.
             if migration.copy_is_there
                 && migration.failure.as_ref().is_none_or(|failure| failure.cause != Cause::ParentMissing)
@@ -105,6 +118,11 @@ fn answered(surveyor: &Surveyor<'_>, migration: &mut Migration, facts: &ObjectFa
         object.expected.push(Expected { sha256, from: "the source store says" });
     }
     migration.row.bytes.get_or_insert(facts.size);
+    // A backup without a record was made when its object was.
+    let modified = facts.modified_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    if migration.row.source_id.is_none() && migration.row.created.is_none() {
+        migration.row.created = modified.map(|time| time.to_string());
+    }
     let part = surveyor.plan.part_size.min(facts.size);
     if let Some(pinned) = object.planned_pin.as_ref().filter(|pinned| **pinned != object.pin) {
         migration.failure = Some(
@@ -196,7 +214,8 @@ pub(super) async fn targets(surveyor: &Surveyor<'_>, migrations: &mut [Migration
 }
 
 async fn look(surveyor: &Surveyor<'_>, migration: &mut Migration, needed: &BTreeMap<usize, AtomicU64>) {
-    if migration.failure.is_some() || matches!(migration.row.state, State::Saving | State::Completed) {
+    let copied = migration.copy_is_there || matches!(migration.row.state, State::Saving | State::Completed);
+    if copied || migration.failure.is_some() {
         return;
     }
     let (Some(object), Some(location)) = (&migration.object, &migration.row.location) else { return };

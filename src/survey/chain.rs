@@ -96,7 +96,7 @@ pub(super) async fn link(
             }
         };
         let Some(parent) = parent else { continue };
-        if migration.row.state != State::Completed {
+        if !is_copied(&migration.row) {
             migration.row.parent_id = Some(parent);
         }
         migration.parent = positions.get(&parent).copied();
@@ -205,6 +205,36 @@ pub(super) fn refuse_below_failures(migrations: &mut [Migration]) {
             migrations[position].failure = Some(Failure { cause: Cause::ParentMissing, message, hint });
         }
     }
+}
+
+/// What the plan says of copies that are done and that is not so: records are never changed.
+pub(super) fn contradictions(stores: &[String], list: &WantedList, migrations: &[Migration]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (wanted, migration) in list.items.iter().zip(migrations).filter(|(_, migration)| is_copied(&migration.row)) {
+        let row = &migration.row;
+        let source = wanted.source.text();
+        if let (Some(said), Some(found)) = (wanted.known.sha256, row.sha256)
+            && said != found
+        {
+            let message = format!("`{source}` was copied to `{}` with sha256 {found}, not {said}", row.region);
+            let hint = "correct the digest; if the copy is wrong, `backhaul verify` tells";
+            problems.push(Problem::error(wanted.place, message).hint(hint));
+        }
+        let parent =
+            wanted.parent.as_ref().map(|key| target_id(&stores[wanted.region], key.as_str(), &stores[wanted.target]));
+        if wanted.explicit && row.source_id.is_none() && parent != row.parent_id {
+            let name = |id: Option<Uuid>| id.map_or_else(|| "no parent".to_owned(), |id| format!("the parent {id}"));
+            let message = format!(
+                "`{source}` was copied to `{}` with {}, and the plan gives it {}",
+                row.region,
+                name(row.parent_id),
+                name(parent)
+            );
+            let hint = "records are never changed; give the entry the parent that it had";
+            problems.push(Problem::error(wanted.place, message).hint(hint));
+        }
+    }
+    problems
 }
 
 fn cycle(migrations: &[Migration], path: &[usize]) -> Problem {

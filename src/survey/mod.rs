@@ -22,7 +22,7 @@ use crate::failure::{Cause, Failure};
 use crate::graph::{Graph, Node};
 use crate::id::{Key, target_id};
 use crate::plan::{Entry, Loaded, Place, Plan, Problem, RegionIndex, Select, Subject};
-use crate::regions::Regions;
+use crate::regions::{Access, Regions};
 use crate::state::State;
 use crate::store::Pin;
 
@@ -65,15 +65,21 @@ impl Migration {
             State::New | State::Building | State::Saving => true,
             State::Failed => {
                 let passing = self.row.cause.is_none_or(Cause::is_transient);
-                // What only a survey found: this one has looked again and found nothing wrong.
-                let found_by_survey = matches!(
+                // What somebody may have mended: this survey has looked again and found nothing wrong.
+                let mended = matches!(
                     self.row.cause,
-                    Some(Cause::SourceMissing | Cause::SourceUnreadable | Cause::ParentMissing | Cause::TooLarge)
-                );
+                    Some(
+                        Cause::SourceMissing
+                            | Cause::SourceUnreadable
+                            | Cause::ParentMissing
+                            | Cause::TooLarge
+                            | Cause::TargetUnwritable
+                    )
+                ) || (self.row.cause == Some(Cause::CopyMissing) && self.row.completed_ms.is_none());
                 let source_is_new = self.object.as_ref().is_some_and(|object| {
                     self.row.source_etag.as_ref() != Some(&object.pin.etag) || self.row.bytes != Some(object.pin.size)
                 });
-                passing || found_by_survey || retry_failed || (source_is_new && !self.copy_is_there)
+                passing || mended || retry_failed || (source_is_new && !self.copy_is_there)
             }
         }
     }
@@ -172,8 +178,12 @@ impl Surveyor<'_> {
         let mut list = self.wanted(&stores, &mut catalogs, &mut skipped).await?;
         chain::add_ancestors(self, &stores, &mut catalogs, &mut list).await?;
         let mut migrations = self.drafts(&stores, &mut catalogs, &list).await;
+        let contradictions = chain::contradictions(&stores, &list, &migrations);
+        if !contradictions.is_empty() {
+            return Err(SurveyError::Plan(contradictions));
+        }
         chain::link(self, &stores, &mut catalogs, &list, &mut migrations).await;
-        ask::failed_copies(self, &mut migrations).await;
+        ask::copies(self, &mut migrations).await;
         ask::sources(self, &mut migrations).await;
         ask::lost_targets(self, &mut migrations).await;
         let mut warnings = Vec::new();
@@ -198,16 +208,33 @@ impl Surveyor<'_> {
         for index in used {
             identities[index] = self.regions.identity(index).await.map_err(SurveyError::Region)?;
         }
+        self.check_overlaps().await?;
+        Ok(identities)
+    }
+
+    /// Refuses to write into a source: two regions may be one folder, or one inside the other, by other paths.
+    async fn check_overlaps(&self) -> Result<(), SurveyError> {
+        let mut checked = BTreeSet::new();
         for entry in &self.plan.entries {
-            let from = usize::from(entry.from.0);
-            if let Some(to) = entry.to.iter().find(|to| identities[usize::from(to.0)] == identities[from]) {
-                let (from, to) = (&self.plan.region(entry.from).name, &self.plan.region(*to).name);
-                let message =
-                    format!("regions `{from}` and `{to}` are one store, {}", identities[usize::from(entry.from.0)]);
-                return Err(SurveyError::Plan(vec![Problem::error(entry.place, message)]));
+            for to in entry.to.iter().filter(|to| checked.insert((entry.from, **to))) {
+                let from = self.regions.target(usize::from(entry.from.0), Access::Look).await;
+                let to_store = self.regions.target(usize::from(to.0), Access::Look).await;
+                if let (Ok(from_store), Ok(to_store)) = (from, to_store)
+                    && from_store.overlaps(&to_store)
+                {
+                    let (from, to) = (&self.plan.region(entry.from).name, &self.plan.region(*to).name);
+                    let message = format!(
+                        "regions `{from}` and `{to}` are one folder, or one lies inside the other: {} and {}",
+                        from_store.identity(),
+                        to_store.identity()
+                    );
+                    let problem = Problem::error(entry.place, message);
+                    let hint = "a copy in its own source protects nothing, and nothing is written into a source";
+                    return Err(SurveyError::Plan(vec![problem.hint(hint)]));
+                }
             }
         }
-        Ok(identities)
+        Ok(())
     }
 
     async fn wanted(

@@ -1,6 +1,6 @@
 //! What the plan's entries come to: one source backup to one target each. Entries that overlap are united.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -101,7 +101,9 @@ impl WantedList {
 
 /// What two wishes for one migration say differently.
 fn difference(one: &Wanted, other: &Wanted) -> Option<&'static str> {
-    let both_differ = |one: Option<Sha256Digest>, other| one.is_some() && other != None && one != other;
+    let both_differ = |one: Option<Sha256Digest>, other: Option<Sha256Digest>| {
+        one.zip(other).is_some_and(|(one, other)| one != other)
+    };
     if one.name != other.name {
         Some("name")
     } else if one.description != other.description {
@@ -174,10 +176,12 @@ pub(super) fn select<'a>(select: &Select, ledger: &'a Ledger, now: Timestamp) ->
     let any = |list: &[String], value: Option<&str>| {
         list.is_empty() || value.is_some_and(|value| list.iter().any(|wanted| wanted == value))
     };
+    let excepted: BTreeSet<String> = select.except.iter().map(|except| plain_id(&except.id)).collect();
     let oldest = select.newer_than.and_then(|age| now.checked_sub(age).ok());
     for record in ledger.records() {
         let id = record.id.to_string();
-        if select.except.iter().any(|except| plain_id(&except.id) == id) {
+        // What builds on a backup that is never to be taken could not be restored.
+        if excepted.contains(&id) || ancestors(ledger, record).any(|above| excepted.contains(&above.id.to_string())) {
             answer.excepted += 1;
             continue;
         }
@@ -210,8 +214,20 @@ fn group(record: &Record) -> &str {
     record.instance_id.as_deref().unwrap_or_else(|| record.location.rsplit_once('/').map_or("", |(folder, _)| folder))
 }
 
+/// When the backup was made; when it was recorded, where nobody knows.
 fn created(record: &Record) -> Option<Timestamp> {
-    record.created.as_deref().and_then(|text| text.parse().ok())
+    let created = record.created.as_deref().and_then(|text| text.parse().ok());
+    created.or_else(|| Timestamp::from_millisecond(record.recorded_ms).ok())
+}
+
+/// The records that a record builds on, nearest first; each once, also where somebody made a circle of them.
+fn ancestors<'a>(ledger: &'a Ledger, record: &'a Record) -> impl Iterator<Item = &'a Record> {
+    let mut seen = BTreeSet::from([record.id]);
+    std::iter::successors(Some(record), move |record| {
+        let parent = record.parent_id?;
+        seen.insert(parent).then(|| ledger.get(parent)).flatten()
+    })
+    .skip(1)
 }
 
 /// The record that an `id` names.

@@ -39,7 +39,8 @@ pub struct FileStore {
 }
 
 impl FileStore {
-    /// Opens a folder that exists. `identity` replaces `file:<canonical path>`.
+    /// Opens a folder that exists. `identity` replaces the canonical path in
+    /// `file:<canonical path>`.
     ///
     /// # Errors
     /// [`StoreError`]: `Missing` when there is no such folder; `Refused` when it is no folder, may not be entered,
@@ -67,7 +68,8 @@ impl FileStore {
     }
 
     fn of(root: Root, identity: Option<&str>, throttle: Throttle) -> Self {
-        let identity = identity.map_or_else(|| format!("file:{root}").into(), Arc::from);
+        let own = |identity: &str| identity.strip_prefix("file:").unwrap_or(identity).to_owned();
+        let identity = format!("file:{}", identity.map_or_else(|| root.to_string(), own)).into();
         Self { root: Arc::new(root), identity, throttle }
     }
 
@@ -75,6 +77,22 @@ impl FileStore {
     #[must_use]
     pub fn identity(&self) -> &str {
         &self.identity
+    }
+
+    /// What lies in the folder and is no object, with why: for those who must not leave anything out unseen. Backhaul's
+    /// own folder and temporary files are no objects and are not told of.
+    ///
+    /// # Errors
+    /// As [`Source::list`].
+    pub async fn left_out(&self) -> Result<Vec<(String, String)>, StoreError> {
+        Ok(self.blocking(|root| list::list(root, "")).await?.1)
+    }
+
+    /// Whether this folder and another one are one folder, or one lies inside the other, by whatever path: through
+    /// symlinks and bind mounts too. Folders that do not exist yet are compared by their paths.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.root.overlaps(&other.root)
     }
 
     /// As [`Store::free_bytes`](super::Store::free_bytes); what a process without privileges may still write.
@@ -140,7 +158,7 @@ impl Source for FileStore {
     async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
         self.throttle.request().await;
         let prefix = prefix.to_owned();
-        self.blocking(move |root| list::list(root, &prefix)).await
+        Ok(self.blocking(move |root| list::list(root, &prefix)).await?.0)
     }
 }
 

@@ -8,6 +8,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -37,6 +38,11 @@ pub(super) struct Root {
     folder: Option<OwnedFd>,
     /// Folders that this process knows to survive a power loss: the folder above each was synced.
     durable: Mutex<HashSet<String>>,
+}
+
+/// What tells a folder from all others, whatever its path.
+fn file_number(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|facts| (facts.dev(), facts.ino()))
 }
 
 /// What is there of a path.
@@ -86,6 +92,18 @@ impl Root {
             Err(errno) => return Err(Attempt::new(&root, "open", "").failed(errno)),
         }
         Ok(root)
+    }
+
+    /// As [`FileStore::overlaps`](super::FileStore::overlaps).
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        let contains = |outer: &Self, inner: &Self| {
+            let (outer, inner) = (Path::new(&outer.path), Path::new(&inner.path));
+            match file_number(outer) {
+                Some(number) => inner.ancestors().any(|above| file_number(above) == Some(number)),
+                None => inner.starts_with(outer),
+            }
+        };
+        contains(self, other) || contains(other, self)
     }
 
     /// Opens what `name` stands for; the empty name is the folder itself.
