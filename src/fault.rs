@@ -1,7 +1,8 @@
 //! Named points between two durable facts, where a test ends the process as a crash would.
 //!
-//! `BACKHAUL_FAULT=name` or `name:n` aborts at the n-th time (from 1) the point is reached. Without the feature
-//! `fault-points`, which no shipped build has, the function is empty.
+//! `BACKHAUL_FAULT=name` or `name:n` aborts at the n-th time (from 1) the point is reached; `BACKHAUL_FAULT_LOG=file`
+//! adds a line with its name to `file` at every point. Without the feature `fault-points`, which no shipped build
+//! has, the function is empty.
 
 /// Passes the point `name`; with the feature `fault-points`, perhaps for the last time.
 #[cfg(not(feature = "fault-points"))]
@@ -18,6 +19,12 @@ pub fn point(name: &str) {
         let (name, nth) = chosen.split_once(':').unwrap_or((&chosen, "1"));
         Some((name.to_owned(), AtomicU32::new(nth.parse().ok()?)))
     });
+    if let Some(log) = std::env::var_os("BACKHAUL_FAULT_LOG")
+        && let Ok(mut log) = std::fs::OpenOptions::new().create(true).append(true).open(log)
+    {
+        // One write a line: lines of several threads do not mix.
+        let _ = std::io::Write::write_all(&mut log, format!("{name}\n").as_bytes());
+    }
     if let Some((chosen, left)) = &*CHOSEN
         && chosen == name
         && left.fetch_sub(1, Ordering::Relaxed) == 1

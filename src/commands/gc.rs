@@ -75,6 +75,7 @@ async fn remove(recorded: &Recorded, row: &Row) -> Result<Result<(), Failure>, C
     if let Err(error) = register::settle(&store, std::slice::from_ref(row)).await {
         return Ok(Err(error.0));
     }
+    crate::fault::point("gc-after-abandon");
     recorded.database.upload_gone(row).await.map_err(|error| open::database_error(&error))?;
     Ok(Ok(()))
 }

@@ -156,6 +156,11 @@ async fn look(store: &Store, ledger: &Ledger, row: &Row, depth: Depth) -> Result
 /// Catalog and row say that this copy is not what it was: the catalog first, so that a `select` never takes for good
 /// what the row knows to be bad. The batch is in the row before anything of it is in the store.
 async fn write_down(database: &Database, store: &Store, row: &Row, failure: &Failure) -> Result<(), CommandError> {
+    // What a `verify` that was killed here has left is named by the row only until the next batch is.
+    if let Err(error) = register::settle(store, std::slice::from_ref(row)).await {
+        super::complain(&format!("warning: the catalog still says COMPLETED: {error}"));
+        return Ok(());
+    }
     let batch = Uuid::now_v7();
     let intended = database.intend_record(row, &batch.to_string()).await;
     if !intended.map_err(|error| super::open::database_error(&error))? {
@@ -165,6 +170,7 @@ async fn write_down(database: &Database, store: &Store, row: &Row, failure: &Fai
     if let Err(error) = register::record_failure(store, batch, row, &failure.message, now_ms).await {
         super::complain(&format!("warning: the catalog still says COMPLETED: {error}"));
     }
+    crate::fault::point("verify-between");
     database.verify_failed(row, failure).await.map_err(|error| super::open::database_error(&error))?;
     Ok(())
 }

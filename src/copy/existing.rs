@@ -67,6 +67,7 @@ pub(super) async fn adopt_known<T: Target + Sync, E>(
     }
     let staged = Upload { key: job.target_key.clone(), token: job.token.clone(), upload_id: None };
     target.abandon(&staged).await.map_err(StoreError::of_target)?;
+    crate::fault::point("after-adopted");
     Ok(Receipt {
         bytes: facts.size,
         sha256: there,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sea_orm::{ConnectOptions, DatabaseConnection, DbErr};
+use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbErr};
 
 use super::error::DatabaseError;
 
@@ -56,6 +56,13 @@ impl Connector {
                 .busy_timeout(WRITER_PATIENCE)
         })
         .await
+    }
+
+    /// Undoes what a process was killed at before the database had its WAL: a connection that cannot write could not.
+    pub(super) async fn roll_back(&self) -> Result<(), DbErr> {
+        let connection = self.connect(1, |options| options.create_if_missing(false)).await?;
+        connection.execute_unprepared("SELECT count(*) FROM sqlite_master").await?;
+        connection.close_by_ref().await
     }
 
     /// Connections that cannot write, whatever they are asked.

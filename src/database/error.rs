@@ -27,7 +27,13 @@ pub enum OpenError {
         /// What the lock file says, as written there; empty if its writer had no time yet.
         holder: String,
     },
-    /// Opened for reading, and its tables are those of an older version, or not there yet.
+    /// Opened for reading, and it has no tables: the process that was making it was killed.
+    #[error("the database `{database}` was never finished: the run that was making it was killed")]
+    Unfinished {
+        /// The URL.
+        database: String,
+    },
+    /// Opened for reading, and its tables are those of an older version.
     #[error("the database `{database}` was written by an older Backhaul")]
     Outdated {
         /// The URL.
@@ -118,6 +124,7 @@ impl OpenError {
         Some(match self {
             Self::Absent { .. } => "`backhaul run PLAN` creates it; `--database URL` names another one",
             Self::Held { .. } => "reading commands such as `backhaul status` work meanwhile",
+            Self::Unfinished { .. } => "`backhaul run PLAN` finishes it",
             Self::Outdated { .. } => "`backhaul run PLAN` upgrades it",
             Self::Newer { .. } => "use the newer version, or another database with `--database URL`",
             Self::NotADatabase { .. } | Self::Foreign { .. } | Self::NotAFile { .. } => {
@@ -146,6 +153,7 @@ impl OpenError {
         let (database, path) = (database.to_owned(), path.to_owned());
         match trouble(&source) {
             Trouble::NotADatabase => Self::NotADatabase { database },
+            Trouble::Unfinished => Self::Unfinished { database },
             Trouble::CannotOpen | Trouble::ReadOnly => Self::NoPermission { database, path },
             Trouble::Full => Self::NoSpace { database },
             _ => Self::Sql { database, source },
@@ -250,7 +258,7 @@ impl DatabaseError {
             Trouble::Io => Self::Io { database, message: source.to_string() },
             Trouble::Busy => Self::Busy { database },
             Trouble::CannotOpen | Trouble::NotADatabase | Trouble::Gone => Self::Unreachable { database, source },
-            Trouble::ReadOnly | Trouble::Other => Self::Sql { database, source },
+            Trouble::ReadOnly | Trouble::Unfinished | Trouble::Other => Self::Sql { database, source },
         }
     }
 
@@ -269,6 +277,9 @@ enum Trouble {
     CannotOpen,
     NotADatabase,
     ReadOnly,
+    /// A journal of a killed process, which only a connection that may write can undo. Only a database that has no WAL
+    /// yet has one.
+    Unfinished,
     /// Not `SQLite`'s word: the pool or its thread is gone.
     Gone,
     Other,
@@ -296,8 +307,10 @@ fn trouble(error: &DbErr) -> Trouble {
 fn trouble_of_code(code: u32) -> Trouble {
     // A full disk shows itself so where SQLite grows the `-shm` file.
     const IOERR_SHMSIZE: u32 = 4874;
+    const READONLY_ROLLBACK: u32 = 776;
     match (code, code & 0xff) {
         (IOERR_SHMSIZE, _) | (_, 13) => Trouble::Full,
+        (READONLY_ROLLBACK, _) => Trouble::Unfinished,
         (_, 5 | 6) => Trouble::Busy,
         (_, 10) => Trouble::Io,
         (_, 3 | 14 | 23) => Trouble::CannotOpen,

@@ -37,6 +37,9 @@ impl Database {
         let connector = Connector::new(path.clone(), name.clone());
         let of_sql = |error| OpenError::of_sql(&name, &path, error);
 
+        if beside(&path, "-journal").exists() {
+            connector.roll_back().await.map_err(of_sql)?;
+        }
         // Looked at through a connection that cannot write, so that a file which is not ours stays as it is.
         let readers = connector.reading().await.map_err(of_sql)?;
         check_sqlite(&name, sqlite_version(&readers).await.map_err(of_sql)?)?;
@@ -57,7 +60,7 @@ impl Database {
     /// killed.
     ///
     /// # Errors
-    /// [`OpenError::Absent`] if there is no file; `Outdated` if its tables are older than this version; `Newer`,
+    /// [`OpenError::Absent`] if there is no file; `Unfinished` if there is no more than that; `Outdated` if its tables are older than this version; `Newer`,
     /// `Foreign`, `NotADatabase`, `NotAFile`, `NoPermission` and the rest as they say. Never `Held`.
     pub async fn open_reading(url: &DatabaseUrl) -> Result<Self, OpenError> {
         let name = url.to_string();
@@ -73,7 +76,8 @@ impl Database {
         let readers = connector.reading().await.map_err(of_sql)?;
         match version(&readers).await.map_err(of_sql)? {
             Version::Current => Ok(Self::new(connector, readers, None)),
-            Version::Empty | Version::Older => Err(OpenError::Outdated { database: name }),
+            Version::Empty => Err(OpenError::Unfinished { database: name }),
+            Version::Older => Err(OpenError::Outdated { database: name }),
             Version::Newer => Err(OpenError::Newer { database: name }),
             Version::Foreign => Err(OpenError::Foreign { database: name }),
         }
@@ -113,15 +117,9 @@ impl Database {
     pub fn writer_of(url: &DatabaseUrl) -> Result<Option<String>, OpenError> {
         let name = url.to_string();
         let path = std::fs::canonicalize(url.path()).map_err(|error| OpenError::of_io(&name, url.path(), &error))?;
-        let lock_path = lock_path(&path);
+        let lock_path = beside(&path, ".lock");
         super::lock::holder(&lock_path).map_err(|error| OpenError::of_io(&name, &lock_path, &error))
     }
-}
-
-fn lock_path(path: &Path) -> PathBuf {
-    let mut lock_path = path.as_os_str().to_owned();
-    lock_path.push(".lock");
-    PathBuf::from(lock_path)
 }
 
 fn check_regular(name: &str, path: &Path) -> Result<(), OpenError> {
@@ -149,7 +147,7 @@ const fn network_kind(magic: u32) -> Option<&'static str> {
 }
 
 async fn take_lock(name: &str, path: &Path, holder: &Holder, wait: bool) -> Result<WriterLock, OpenError> {
-    let lock_path = lock_path(path);
+    let lock_path = beside(path, ".lock");
     loop {
         match WriterLock::try_take(&lock_path, holder).map_err(|error| OpenError::of_io(name, &lock_path, &error))? {
             Taken::Ours(lock) => return Ok(lock),
@@ -157,6 +155,12 @@ async fn take_lock(name: &str, path: &Path, holder: &Holder, wait: bool) -> Resu
             Taken::Theirs(holder) => return Err(OpenError::Held { database: name.to_owned(), holder }),
         }
     }
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(ending);
+    beside.into()
 }
 
 fn check_sqlite(name: &str, found: String) -> Result<(), OpenError> {
@@ -204,6 +208,7 @@ async fn version(connection: &DatabaseConnection) -> Result<Version, DbErr> {
     Ok(match Migrator::get_applied_migrations_read_only(connection).await {
         // A very first start that was cut off leaves the table of migrations alone.
         Ok(applied) if applied.is_empty() && tables.len() > 1 => Version::Foreign,
+        Ok(applied) if applied.is_empty() => Version::Empty,
         Ok(applied) if applied.len() < Migrator::migrations().len() => Version::Older,
         Ok(_) => Version::Current,
         // The one way it has to say that the database knows a migration which this program does not.

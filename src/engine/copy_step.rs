@@ -48,6 +48,7 @@ impl Step {
         {
             return self.failed_unclaimed(error.of_target()).await;
         }
+        crate::fault::point("before-claim");
         let Some(claim) = self.claim(&job).await? else {
             return Ok((Outcome::Stopped, None));
         };
@@ -223,6 +224,7 @@ impl Step {
         if target.abandon(&upload).await.is_err() {
             return self.failed(claim, failure).await;
         }
+        crate::fault::point("restart-after-abandon");
         let start = CopyStart {
             attempt: u32::from(self.attempt),
             upload_token: Uuid::new_v4().simple().to_string(),

@@ -43,6 +43,7 @@ pub(super) async fn run(engine: Arc<Engine>, ledgers: Ledgers, target: usize, ba
             Err(error) => return failed(&engine, entries, &error.0).await,
         },
     };
+    crate::fault::point("after-settle");
     let batch = Uuid::now_v7();
     claim(&engine, &mut entries, batch).await?;
     crate::fault::point("before-register");

@@ -113,12 +113,12 @@ async fn reading_creates_nothing() {
 }
 
 #[tokio::test]
-async fn an_empty_file_is_outdated_to_a_reader_and_new_to_a_writer() {
+async fn an_empty_file_is_unfinished_to_a_reader_and_new_to_a_writer() {
     let folder = tempfile::tempdir().expect("a folder");
     let url = url_in(&folder, "x.db");
     std::fs::write(url.path(), "").expect("written");
     let error = Database::open_reading(&url).await.expect_err("no tables");
-    assert!(matches!(error, OpenError::Outdated { .. }), "{error}");
+    assert!(matches!(error, OpenError::Unfinished { .. }), "{error}");
     Database::open_writing(&url, &holder(), false).await.expect("made");
 }
 
