@@ -9,7 +9,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use support::{BACKHAUL, Bed, Layout, Options, Output, PART, Running, TARGETS, Trace, completed_is_true, is_true, skip, wait_until};
+use support::{
+    BACKHAUL, Bed, Layout, Options, Output, PART, Running, TARGETS, Trace, completed_is_true, is_true, skip, wait_until,
+};
 
 /// Slow enough to be met in the middle: a `Large` bed takes some eight seconds. Two copies at a time are soon at their
 /// first part.
@@ -111,7 +113,9 @@ fn a_target_folder_that_cannot_be_written() {
         return;
     }
     for folder in ["b", ".backhaul/records"] {
-        for (call, error) in [("fsync", "EIO"), ("linkat", "EIO"), ("linkat", "ENOSPC"), ("unlinkat", "EIO"), ("openat", "ENOSPC")] {
+        for (call, error) in
+            [("fsync", "EIO"), ("linkat", "EIO"), ("linkat", "ENOSPC"), ("unlinkat", "EIO"), ("openat", "ENOSPC")]
+        {
             let what = format!("{call} in {folder} fails with {error}");
             let bed = Bed::new(Layout::Large);
             // The folder must be there to be known by its name.
@@ -157,7 +161,7 @@ fn a_database_that_cannot_be_written() {
     }
 }
 
-/// From the first byte of the database's file on: every write, sync and removal that SQLite makes.
+/// From the first byte of the database's file on: every write, sync and removal that `SQLite` makes.
 #[test]
 fn killed_inside_of_sqlite() {
     if !has_strace("killed_inside_of_sqlite") {
@@ -385,7 +389,11 @@ fn ends_at_once_at_the_second_signal() {
         let start = Instant::now();
         running.signal(signal);
         let output = running.wait().expect(4);
-        assert!(start.elapsed() < Duration::from_secs(2), "{:?} after the second {signal:?}: {output}", start.elapsed());
+        assert!(
+            start.elapsed() < Duration::from_secs(2),
+            "{:?} after the second {signal:?}: {output}",
+            start.elapsed()
+        );
         bed.completes(1, "two signals");
     }
 }

@@ -20,6 +20,9 @@ pub enum Layout {
     Large,
 }
 
+/// Size and time of change of a file.
+type Version = (u64, i64, i64);
+
 /// One source object.
 #[derive(Debug, Clone, Copy)]
 pub struct Object {
@@ -75,8 +78,8 @@ impl Layout {
     }
 
     /// The source region, and what its files are.
-    fn made(self) -> &'static (PathBuf, Vec<(u64, i64, i64)>) {
-        static MADE: [OnceLock<(PathBuf, Vec<(u64, i64, i64)>)>; 2] = [OnceLock::new(), OnceLock::new()];
+    fn made(self) -> &'static (PathBuf, Vec<Version>) {
+        static MADE: [OnceLock<(PathBuf, Vec<Version>)>; 2] = [OnceLock::new(), OnceLock::new()];
         MADE[self as usize].get_or_init(|| {
             let folder = self.make_source();
             let versions = self.versions(&folder);
@@ -84,8 +87,7 @@ impl Layout {
         })
     }
 
-    /// Size and time of change of each object.
-    fn versions(self, folder: &Path) -> Vec<(u64, i64, i64)> {
+    fn versions(self, folder: &Path) -> Vec<Version> {
         use std::os::unix::fs::MetadataExt;
         let metadata = self.objects().iter().map(|object| folder.join(object.name).metadata().expect("an object"));
         metadata.map(|metadata| (metadata.len(), metadata.ctime(), metadata.ctime_nsec())).collect()

@@ -14,8 +14,8 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-pub use layout::{Layout, PART, SOURCE};
 pub use layout::bytes;
+pub use layout::{Layout, PART, SOURCE};
 pub use process::{Running, Trace, wait_until};
 pub use state::{
     State, bytes_read_at_most, completed_is_true, digest, files, is_true, record_lines, rows, rows_with_parts,
@@ -115,12 +115,13 @@ impl Bed {
 
     fn plan_text(&self, source: &Path) -> String {
         let Options { limits, attempts, verify } = &self.options;
+        let source = source.display();
         let mut text = format!(
             "version: 1\n\
              name: bed\n\
              database: sqlite://state/bed.db\n\
              regions:\n  \
-               {SOURCE}: {{ store: {{ type: file, path: {source:?}, identity: bed-{SOURCE} }} }}\n",
+               {SOURCE}: {{ store: {{ type: file, path: {source}, identity: bed-{SOURCE} }} }}\n",
         );
         for target in TARGETS {
             text += &format!("  {target}: {{ store: {{ type: file, path: {target}, identity: bed-{target} }} }}\n");
