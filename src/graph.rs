@@ -34,7 +34,6 @@ pub struct Node {
 #[derive(Debug, Clone, Default)]
 pub struct Graph {
     nodes: Vec<Node>,
-    children: Vec<Vec<usize>>,
     /// Position of the first link of each node's chain.
     roots: Vec<usize>,
     order: Vec<usize>,
@@ -73,7 +72,7 @@ impl Graph {
         if order.len() < nodes.len() {
             return Err(cycle(&nodes, &order));
         }
-        Ok(Self { nodes, children, roots, order })
+        Ok(Self { nodes, roots, order })
     }
 
     /// The migrations, by position.
@@ -86,12 +85,6 @@ impl Graph {
     #[must_use]
     pub fn order(&self) -> &[usize] {
         &self.order
-    }
-
-    /// Positions of the direct children.
-    #[must_use]
-    pub fn children(&self, position: usize) -> &[usize] {
-        &self.children[position]
     }
 
     /// Position of the first link of the chain that `position` belongs to. Chains are counted by it.

@@ -258,17 +258,6 @@ impl Schedule {
         self.waiting.peek().map(|Reverse((at, _, _))| *at)
     }
 
-    /// Steps under way.
-    #[must_use]
-    pub fn running(&self) -> usize {
-        self.running.len()
-    }
-
-    /// Changes the ceilings; what runs above a new one is not stopped.
-    pub fn set_slots(&mut self, slots: Slots) {
-        self.slots = slots;
-    }
-
     /// The state of a row as the schedule knows it.
     #[must_use]
     pub fn state(&self, position: u32) -> State {

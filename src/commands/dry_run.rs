@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use super::{Outcome, open, print, print_json, run};
+use super::{Outcome, open, print, print_json, surveyed};
 use crate::cli::{DryRunArgs, Global};
 use crate::database::{Database, OpenError};
 use crate::error::CommandError;
@@ -19,7 +19,7 @@ pub(super) async fn dry_run(global: &Global, args: &DryRunArgs) -> Outcome {
     let began = Instant::now();
     let survey = look(global, &loaded, true).await?;
     let graph = survey.graph();
-    let selected = run::select(&args.selection, &graph, &survey)?;
+    let selected = surveyed::select(&args.selection, &graph, &survey)?;
     let url = open::database_url(global, &loaded.plan)?;
     let forecast = Forecast::new(&loaded.plan, &survey, &graph, &selected, args.selection.retry_failed);
     if global.json {
@@ -29,7 +29,7 @@ pub(super) async fn dry_run(global: &Global, args: &DryRunArgs) -> Outcome {
     } else if !global.quiet {
         let verbose = global.verbose > 0;
         print(&forecast_text(&forecast, &survey, &graph, &selected, &url.to_string(), began.elapsed(), verbose))?;
-        run::tell_skipped(&survey);
+        surveyed::tell_skipped(&survey);
     }
     Ok(forecast.exit())
 }
@@ -40,14 +40,14 @@ pub(super) async fn look(global: &Global, loaded: &Loaded, look_at_targets: bool
     let regions = open::unlimited_regions(&loaded.plan);
     match Database::open_reading(&url).await {
         Ok(database) => {
-            let known = run::known_rows(&database, &loaded.plan.name).await;
+            let known = surveyed::known_rows(&database, &loaded.plan.name).await;
             database.close().await;
             let (rows, planned) = known?;
-            run::survey(&loaded.plan, &regions, &rows, &planned, loaded, look_at_targets).await
+            surveyed::survey(&loaded.plan, &regions, &rows, &planned, loaded, look_at_targets).await
         }
         // The first run will make it.
         Err(OpenError::Absent { .. }) => {
-            run::survey(&loaded.plan, &regions, &HashMap::new(), &[], loaded, look_at_targets).await
+            surveyed::survey(&loaded.plan, &regions, &HashMap::new(), &[], loaded, look_at_targets).await
         }
         Err(error) => Err(open::open_error(&error)),
     }

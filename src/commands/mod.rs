@@ -11,11 +11,12 @@ mod recorded;
 mod run;
 mod selection;
 mod status;
+mod surveyed;
 mod verify;
 
 use std::io::Write;
 
-use crate::cli::{Cli, Command, Global};
+use crate::cli::{Cli, Command, DryRunArgs, Global, RunArgs};
 use crate::error::CommandError;
 use crate::exit::Exit;
 
@@ -31,7 +32,10 @@ pub async fn dispatch(cli: Cli) -> Outcome {
     match cli.command {
         Command::Check(args) => check::check(global, &args),
         Command::Plan(args) => dry_run::dry_run(global, &args).await,
-        Command::Run(args) => run::run(global, args).await,
+        Command::Run(RunArgs { dry_run: true, plan, selection, limits, .. }) => {
+            dry_run::dry_run(global, &DryRunArgs { plan, selection, limits }).await
+        }
+        Command::Run(args) => run::run(global, &args).await,
         Command::Status(args) => status::status(global, &args).await,
         Command::Verify(args) => verify::verify(global, &args).await,
         Command::Init(args) => init::init(global, &args).await,

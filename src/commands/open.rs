@@ -129,7 +129,10 @@ pub(super) fn open_error(error: &OpenError) -> CommandError {
 
 /// An error of a database that was open.
 pub(super) fn database_error(error: &DatabaseError) -> CommandError {
-    let mut shown = CommandError::new(Exit::Unreachable, error.to_string());
+    // Rows of another version, and writes that no row may make, are not a matter of reach.
+    let out_of_reach = error.is_unreachable() || matches!(error, DatabaseError::NoSpace { .. });
+    let exit = if out_of_reach { Exit::Unreachable } else { Exit::Internal };
+    let mut shown = CommandError::new(exit, error.to_string());
     shown.hint = error.hint().map(ToOwned::to_owned);
     if let Some(source) = std::error::Error::source(error) {
         shown = shown.caused_by(source);

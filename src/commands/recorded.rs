@@ -15,6 +15,7 @@ use crate::failure::{Cause, Failure};
 use crate::graph::{Graph, Node};
 use crate::regions::{self, Regions, process_environment};
 use crate::store::Store;
+use crate::summary::{Line, Summary};
 
 /// Runs that are looked through for the regions of rows.
 const RUNS_LOOKED_THROUGH: u64 = 100;
@@ -125,4 +126,28 @@ pub(super) fn graph(rows: &[Row]) -> Graph {
     // Rows that somebody changed by hand into a circle are still shown, each for itself.
     Graph::new(linked)
         .unwrap_or_else(|_| Graph::new(rows.iter().map(|row| node(row, None)).collect()).expect("no edges, no cycle"))
+}
+
+/// The summary of rows in the order of `graph`'s positions.
+pub(super) fn summarise(rows: &[Row], graph: &Graph, selected: &[bool]) -> Summary {
+    let states = rows.iter().map(|row| row.state).collect::<Vec<_>>();
+    let blocked = graph.blocked_by(&states);
+    let lines: Vec<Line<'_>> = rows
+        .iter()
+        .enumerate()
+        .map(|(position, row)| Line {
+            id: row.id,
+            name: &row.name,
+            state: row.state,
+            bytes: row.bytes.unwrap_or_default(),
+            tenant: row.tenant_id.as_deref(),
+            cause: row.cause,
+            error: row.error.as_deref(),
+            hint: row.hint.as_deref(),
+            root: graph.root(position),
+            blocked_by: blocked[position],
+            selected: selected[position],
+        })
+        .collect();
+    Summary::of(&lines)
 }

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::open;
-use super::{Outcome, complain, dry_run, selection};
-use crate::cli::{DryRunArgs, Global, IfRunningArg, RunArgs, Selection};
+use super::{Outcome, recorded, surveyed};
+use crate::cli::{Global, IfRunningArg, RunArgs};
 use crate::database::{Database, DatabaseError, NewRun, Row};
 use crate::engine::{self, Emit, Engine, RunLimits, Stop, Task};
 use crate::error::CommandError;
@@ -18,17 +18,13 @@ use crate::exit::Exit;
 use crate::graph::Graph;
 use crate::number::format_duration;
 use crate::plan::{IfRunning, Loaded, Plan};
-use crate::regions::{self, Regions};
+use crate::regions;
 use crate::report::{Head, Reporter};
 use crate::state::{State, Step};
-use crate::summary::{Ended, Line, Summary};
-use crate::survey::{Migration, Survey, Surveyor};
+use crate::summary::{Ended, Summary};
+use crate::survey::{Migration, Survey};
 
-pub(super) async fn run(global: &Global, args: RunArgs) -> Outcome {
-    if args.dry_run {
-        let RunArgs { plan, selection, limits, .. } = args;
-        return dry_run::dry_run(global, &DryRunArgs { plan, selection, limits }).await;
-    }
+pub(super) async fn run(global: &Global, args: &RunArgs) -> Outcome {
     let mut loaded = open::plan(global, &args.plan)?;
     open::apply_limits(&mut loaded.plan, &args.limits);
     open::check_references(&loaded.plan)?;
@@ -36,13 +32,13 @@ pub(super) async fn run(global: &Global, args: RunArgs) -> Outcome {
     stop.on_signals()
         .map_err(|error| CommandError::new(Exit::Internal, "cannot listen to signals").caused_by(error))?;
     let database = tokio::select! {
-        database = open_database(global, &args, &loaded.plan) => database?,
+        database = open_database(global, args, &loaded.plan) => database?,
         () = stop.draining().cancelled() => {
             let message = format!("{} while waiting for another run to end; nothing was touched", stop.reason());
             return Err(CommandError::new(Exit::Stopped, message));
         }
     };
-    let outcome = execute(global, &args, &loaded, &database, stop).await;
+    let outcome = execute(global, args, &loaded, &database, stop).await;
     // Closing puts what is queued into the file and gives the lock back, before anyone waits for a slow terminal.
     database.close().await;
     let (exit, reporter) = outcome?;
@@ -83,13 +79,13 @@ async fn execute(
     }
     let limits = RunLimits::new(plan, Timestamp::now());
     let regions = open::regions(plan, limits.throttles.clone());
-    let (rows, planned) = known_rows(database, &plan.name).await?;
-    let mut survey = survey(plan, &regions, &rows, &planned, loaded, false).await?;
+    let (rows, planned) = surveyed::known_rows(database, &plan.name).await?;
+    let mut survey = surveyed::survey(plan, &regions, &rows, &planned, loaded, false).await?;
     if !global.quiet && !global.json {
-        tell_skipped(&survey);
+        surveyed::tell_skipped(&survey);
     }
     let graph = survey.graph();
-    let selected = select(&args.selection, &graph, &survey)?;
+    let selected = surveyed::select(&args.selection, &graph, &survey)?;
     let kept = kept(&rows, &planned, &survey);
     let run =
         prepare(loaded, database, &mut survey, &selected, kept).await.map_err(|error| open::database_error(&error))?;
@@ -129,41 +125,6 @@ async fn execute(
         .map_err(|error| open::database_error(&error))?;
     emit(Event::Finished(Box::new(summary)));
     Ok((exit, Some(reporter)))
-}
-
-/// All rows of a database, by id: other plans may share some of this one's. And the ids that this plan wanted last.
-pub(super) async fn known_rows(
-    database: &Database,
-    plan: &str,
-) -> Result<(HashMap<Uuid, Row>, Vec<Uuid>), CommandError> {
-    let rows = database.all_rows().await.map_err(|error| open::database_error(&error))?;
-    let planned = database.planned_ids(plan).await.map_err(|error| open::database_error(&error))?;
-    Ok((rows.into_iter().map(|row| (row.id, row)).collect(), planned))
-}
-
-/// Asks stores and catalogs; shared with the dry run.
-pub(super) async fn survey(
-    plan: &Plan,
-    regions: &Regions,
-    rows: &HashMap<Uuid, Row>,
-    planned: &[Uuid],
-    loaded: &Loaded,
-    look_at_targets: bool,
-) -> Result<Survey, CommandError> {
-    let surveyor = Surveyor { plan, regions, rows, planned, now: Timestamp::now(), look_at_targets };
-    surveyor.survey().await.map_err(|error| error.into_command_error(loaded))
-}
-
-/// The part of a survey that the command line selects.
-pub(super) fn select(selection: &Selection, graph: &Graph, survey: &Survey) -> Result<Vec<bool>, CommandError> {
-    let rows: Vec<&Row> = survey.migrations.iter().map(|migration| &migration.row).collect();
-    let open: Vec<bool> = survey.migrations.iter().map(|migration| migration.is_due(selection.retry_failed)).collect();
-    let selected = selection::select(selection, graph, &rows, &open);
-    if !selection.only.is_empty() && selection.limit.is_none() && !selected.contains(&true) {
-        return Err(CommandError::new(Exit::Usage, "no backup of the plan matches --only; nothing was touched")
-            .hint("`backhaul plan --json` shows ids, `backhaul status` what is there"));
-    }
-    Ok(selected)
 }
 
 /// Copies that the plan asked for once and that are done: they stay the plan's, to be verified and shown, even when
@@ -275,48 +236,9 @@ async fn conclude(
     let mut rows = database.planned_rows(plan).await?;
     // Behind what the plan wants now come the copies that it only keeps.
     rows.truncate(selected.len());
-    let summary = summarise(&rows, graph, selected);
+    let summary = recorded::summarise(&rows, graph, selected);
     let exit = summary.exit(ended);
     let text = serde_json::to_string(&summary).expect("a summary serializes");
     database.end_run(run, exit as u8, text).await?;
     Ok((summary, exit))
-}
-
-/// The summary of rows in the order of `graph`'s positions.
-pub(super) fn summarise(rows: &[Row], graph: &Graph, selected: &[bool]) -> Summary {
-    let states = rows.iter().map(|row| row.state).collect::<Vec<_>>();
-    let blocked = graph.blocked_by(&states);
-    let lines: Vec<Line<'_>> = rows
-        .iter()
-        .enumerate()
-        .map(|(position, row)| Line {
-            id: row.id,
-            name: &row.name,
-            state: row.state,
-            bytes: row.bytes.unwrap_or_default(),
-            tenant: row.tenant_id.as_deref(),
-            cause: row.cause,
-            error: row.error.as_deref(),
-            hint: row.hint.as_deref(),
-            root: graph.root(position),
-            blocked_by: blocked[position],
-            selected: selected[position],
-        })
-        .collect();
-    Summary::of(&lines)
-}
-
-/// Shows what could not be asked.
-pub(super) fn tell_skipped(survey: &Survey) {
-    let skipped = survey.skipped;
-    let parts = [
-        (skipped.excepted, "left out by `except`"),
-        (skipped.failed, "FAILED in the source's records"),
-        (skipped.vanished, "gone from the source's records"),
-    ];
-    let parts: Vec<String> =
-        parts.iter().filter(|(count, _)| *count > 0).map(|(count, why)| format!("{count} {why}")).collect();
-    if !parts.is_empty() {
-        complain(&format!("not taken by selects: {}", parts.join(", ")));
-    }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Outcome, open, print, print_json, recorded, run};
+use super::{Outcome, open, print, print_json, recorded};
 use crate::cli::{Global, StatusArgs};
 use crate::database::{Database, DatabaseUrl, Run};
 use crate::error::CommandError;
@@ -57,7 +57,7 @@ async fn show(
         let rows = database.planned_rows(&plan).await.map_err(|error| open::database_error(&error))?;
         let last = database.last_run(&plan).await.map_err(|error| open::database_error(&error))?;
         let graph = recorded::graph(&rows);
-        let summary = run::summarise(&rows, &graph, &vec![true; rows.len()]);
+        let summary = recorded::summarise(&rows, &graph, &vec![true; rows.len()]);
         let writer = Database::writer_of(url).map_err(|error| open::open_error(&error))?;
         if global.json {
             print_json(&status_json(url, &plan, last.as_ref(), writer.as_deref(), &summary))?;

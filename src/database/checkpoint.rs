@@ -1,14 +1,12 @@
 //! The guarded writes of steps: each changes a row only where state and claim are what its caller thinks they are.
 
-use std::collections::BTreeMap;
-
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ActiveValue::Set, ColumnTrait, DbBackend, EntityTrait, QueryFilter, QueryTrait, Statement, UpdateMany};
 use uuid::Uuid;
 
 use super::entity::backups::{ActiveModel, Column, Entity as Backups};
 use super::entity::parts::{self, Entity as Parts};
-use super::row::{metadata_column, to_column};
+use super::row::to_column;
 use super::writer::Write;
 use super::{Database, DatabaseError, Row, now_ms};
 use crate::failure::Failure;
@@ -81,8 +79,6 @@ pub struct Copied {
     pub verified: String,
     /// The target store's own.
     pub etag: Option<String>,
-    /// The object's own metadata; none leaves what is there.
-    pub metadata: Option<BTreeMap<String, String>>,
 }
 
 /// Every write here gives `false` (or no claim) if the row is not what the caller thinks it is: somebody else claimed
@@ -155,7 +151,7 @@ impl Database {
     /// claimed by nobody.
     pub async fn copied(&self, claim: Claim, copied: Copied) -> Result<bool, DatabaseError> {
         let now = now_ms();
-        let mut changes = ActiveModel {
+        let changes = ActiveModel {
             state: set_state(State::Saving),
             claimed_by: Set(None),
             bytes: Set(Some(to_column(copied.bytes))),
@@ -167,9 +163,6 @@ impl Database {
             copied_ms: Set(Some(now)),
             ..no_failure(ActiveModel { changed_ms: Set(now), ..Default::default() })
         };
-        if let Some(metadata) = &copied.metadata {
-            changes.metadata = Set(metadata_column(metadata));
-        }
         let update = add_bytes_read(mine(claim, State::Building, changes), copied.bytes_read);
         self.write_one(Write { first: build(&update), then: vec![without_parts(claim.id)] }).await
     }

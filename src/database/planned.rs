@@ -70,17 +70,6 @@ impl Database {
         self.rows_by_id(None).await
     }
 
-    /// All rows that some plan wants, plan by plan, each with the plan's name; a row that two plans share comes twice.
-    pub async fn rows_in_plans(&self) -> Result<Vec<(String, Row)>, DatabaseError> {
-        let snapshot = self.snapshot().await?;
-        let mut rows = Vec::new();
-        for plan in self.plans_in(&snapshot).await? {
-            let of_plan = self.rows_of_plan(&snapshot, &plan).await?;
-            rows.extend(of_plan.into_iter().map(|row| (plan.clone(), row)));
-        }
-        Ok(rows)
-    }
-
     /// The rows that were planned once and that no plan wants any more, by id.
     pub async fn wanted_by_no_plan(&self) -> Result<Vec<Row>, DatabaseError> {
         let wanted = Query::select().column(plan_entries::Column::BackupId).from(PlanEntries).to_owned();

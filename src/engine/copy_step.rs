@@ -168,14 +168,7 @@ impl Step {
     async fn copied(&mut self, claim: Claim, receipt: Receipt, bytes_read: u64) -> StepOutcome {
         let Receipt { bytes, sha256, etag, verified, adopted } = receipt;
         crate::fault::point("before-copied");
-        let copied = Copied {
-            bytes,
-            bytes_read,
-            sha256,
-            verified: verified.to_owned(),
-            etag: Some(etag.clone()),
-            metadata: None,
-        };
+        let copied = Copied { bytes, bytes_read, sha256, verified: verified.to_owned(), etag: Some(etag.clone()) };
         if !self.engine.database.copied(claim, copied).await? {
             return Ok((Outcome::Stopped, None));
         }

@@ -141,7 +141,6 @@ fn copied() -> Copied {
         sha256: Sha256Digest([0xcd; 32]),
         verified: "read back".into(),
         etag: Some("target-etag".into()),
-        metadata: None,
     }
 }
 
