@@ -34,6 +34,11 @@ impl Budget {
         Arc::clone(&self.permits).try_acquire_many_owned(permits(bytes)).ok()
     }
 
+    /// Waits for room for one buffer of a reader that uses its buffers one after another, or for all there is.
+    pub async fn take_one_buffer(&self, bytes: u64) -> OwnedSemaphorePermit {
+        self.take(bytes.min(self.total)).await
+    }
+
     /// Waits for room for `bytes` and holds it until the permit is dropped.
     ///
     /// # Panics

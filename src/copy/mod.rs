@@ -157,6 +157,7 @@ pub async fn copy<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
     if finished.is_none()
         && let Some(facts) = existing::facts(target, &job.target_key).await?
     {
+        let _room = budget.take_one_buffer(existing::READ_BYTES).await;
         return existing::adopt(source, target, job, &facts, checkpoint).await;
     }
     let parts = part::count(job.pin.size, job.part_size);
@@ -169,6 +170,7 @@ pub async fn copy<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
         {
             let sha256 = resume.hash.digest();
             compare(job, sha256, "received")?;
+            let _room = budget.take_one_buffer(existing::READ_BYTES).await;
             return match existing::facts(target, &job.target_key).await? {
                 Some(facts) => existing::adopt_known(target, job, &facts, sha256).await,
                 None => Err(CopyError::StartAgain(error.of_target())),
@@ -176,7 +178,7 @@ pub async fn copy<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
         }
         Err(error) => return Err(target_error(error)),
     };
-    check_staged(target, job, &upload).await?;
+    check_staged(target, job, &upload, budget).await?;
     let hash = stream(source, target, job, &upload, budget, checkpoint, stop).await?;
     let sha256 = hash.digest();
     if let Err(failure) = compare(job, sha256, "received") {
@@ -184,6 +186,7 @@ pub async fn copy<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
         return Err(failure.into());
     }
     if job.read_back {
+        let _room = budget.take_one_buffer(existing::READ_BYTES).await;
         read_back(target, job, &upload, job.pin.size, sha256).await?;
     }
     crate::fault::point("before-publish");
@@ -196,6 +199,7 @@ pub async fn copy<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
             adopted: false,
         }),
         Err(error) if error.kind == StoreErrorKind::Exists => {
+            let _room = budget.take_one_buffer(existing::READ_BYTES).await;
             let facts = existing::facts(target, &job.target_key).await?.ok_or_else(|| error.clone().of_target())?;
             existing::adopt_known(target, job, &facts, sha256).await
         }
@@ -205,12 +209,18 @@ pub async fn copy<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
 
 /// Makes sure that what earlier attempts have stored still lies there, by reading it back: a store that was put back to
 /// an older state, or a disk that lied about syncing, must not give a copy with a hole in it. The source is not asked.
-async fn check_staged<T: Target + Sync, E>(target: &T, job: &Job, upload: &Upload) -> Result<(), CopyError<E>> {
+async fn check_staged<T: Target + Sync, E>(
+    target: &T,
+    job: &Job,
+    upload: &Upload,
+    budget: &Budget,
+) -> Result<(), CopyError<E>> {
     let Some(resume) = &job.resume else { return Ok(()) };
     if job.upload_id.is_some() && job.upload_id != upload.upload_id {
         let message = format!("another upload has come in the place of that of `{}`", job.target_key);
         return Err(CopyError::StartAgain(Failure::new(Cause::TargetError, message)));
     }
+    let _room = budget.take_one_buffer(existing::READ_BYTES).await;
     read_back(target, job, upload, resume.hash.bytes(), resume.hash.digest()).await
 }
 

@@ -135,6 +135,12 @@ impl Database {
         self.write_one(Write { first: build(&update), then: vec![build(&insert)] }).await
     }
 
+    /// BUILDING, mine: bytes were read from the source by an attempt that did not get a part, or the copy, done.
+    pub async fn count_read(&self, claim: Claim, bytes_read: u64) -> Result<bool, DatabaseError> {
+        let changes = ActiveModel { changed_ms: Set(now_ms()), ..Default::default() };
+        self.write_one(build(&add_bytes_read(mine(claim, State::Building, changes), bytes_read))).await
+    }
+
     /// BUILDING or SAVING, mine: an attempt failed and another will follow. State and claim stay.
     pub async fn attempt_failed(
         &self,

@@ -65,6 +65,9 @@ impl Step {
             () = self.engine.stop.cut_off().cancelled() => Err(CopyError::Stopped),
         };
         let bytes_read = checkpoint.unrecorded();
+        if copied.is_err() && bytes_read > 0 {
+            self.engine.database.count_read(claim, bytes_read).await?;
+        }
         match copied {
             Ok(receipt) => self.copied(claim, receipt, bytes_read).await,
             Err(CopyError::Stopped) => {

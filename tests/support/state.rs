@@ -103,6 +103,26 @@ pub fn completed_is_true(bed: &Bed, what: &str) -> Vec<(String, String)> {
     completed
 }
 
+/// Holds that every part that has a row is there, with its source's bytes; gives how many there are.
+#[track_caller]
+pub fn parts_are_true(bed: &Bed, what: &str) -> usize {
+    let mut count = 0;
+    for (row, parts) in rows_with_parts(bed) {
+        let (Some(token), Some(location)) = (&row.upload_token, &row.location) else { continue };
+        let published = bed.target(&row.region).join(location);
+        if parts.is_empty() || published.exists() {
+            continue;
+        }
+        count += parts.len();
+        let bytes = usize::try_from(parts.iter().map(|part| part.size).sum::<u64>()).expect("small");
+        let staged = std::fs::read(published.with_file_name(format!(".backhaul-{token}.part"))).unwrap_or_default();
+        let source = std::fs::read(bed.layout.source().join(location)).expect("a source object");
+        let same = staged.get(..bytes) == source.get(..bytes);
+        assert!(same, "{what}: `{}` in {}: parts that have rows are lost or damaged", row.name, row.region);
+    }
+    count
+}
+
 /// Every proof is a proof: a copy found in its place after a crash is read whole instead of part by part.
 fn proof(verified: &str) -> String {
     let known = ["read back part by part", "read back whole, sha256", "already there, read whole, sha256"];
