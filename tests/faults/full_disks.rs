@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::support::{self, Bed, Layout, Output, Running, is_true};
+use super::support::{self, Bed, Layout, Options, Output, Running, is_true};
 use super::{SLOWLY, is_whole, may_mount, wait_for_parts};
 
 /// A file system in memory, unmounted when it is dropped.
@@ -45,7 +45,9 @@ fn a_full_target() {
     if !may_mount("a_full_target") {
         return;
     }
-    let bed = Bed::new(Layout::Large);
+    // One copy after the other: the first and largest gets some of its parts in, and no other takes its room.
+    let one_by_one = Options { limits: "limits: { concurrency: 1 }".into(), ..Options::default() };
+    let bed = Bed::with(Layout::Large, one_by_one);
     let disk = Tmpfs::mount(&bed.target("two"), "5M");
     let output = bed.run().expect(3);
     assert!(output.stdout.contains("no space left"), "{output}");
