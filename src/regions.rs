@@ -10,6 +10,11 @@ use crate::failure::{Cause, Failure};
 use crate::plan::{CatalogSpec, Place, Reference, Region, StoreSpec};
 use crate::store::{FileStore, Store, Throttle};
 
+/// Parts of one object: the least that any store takes (AWS and GCS, "Multipart upload limits").
+const PARTS_MAX: u64 = 10_000;
+
+const MIB: u64 = 1024 * 1024;
+
 /// How far a command may go with a target region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Access {
@@ -138,6 +143,18 @@ impl Regions {
     /// As [`Regions::source`], but never because the folder is not there.
     pub async fn identity(&self, index: usize) -> Result<String, Failure> {
         self.target(index, Access::Look).await.map(|store| store.identity().to_owned())
+    }
+
+    /// Size of the parts in which an object of `size` bytes is copied into a region, in bytes: `wanted` by the plan, at
+    /// least what the store takes, and so many MiB more that there are at most 10,000 parts.
+    #[must_use]
+    pub fn part_size(&self, index: usize, wanted: u64, size: u64) -> u64 {
+        let least = match self.specs[index].store {
+            StoreSpec::File { .. } => 0,
+            // AWS and GCS, "Multipart upload limits": 5 MiB, but for the last part.
+            _ => 5 * MIB,
+        };
+        wanted.max(least).max(size.div_ceil(PARTS_MAX).next_multiple_of(MIB))
     }
 
     /// The regions as written.

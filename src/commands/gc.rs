@@ -67,7 +67,7 @@ async fn remove(recorded: &Recorded, row: &Row) -> Result<Result<(), Failure>, C
         Err(failure) => return Ok(Err(failure)),
     };
     if let (Some(token), Some(Ok(key))) = (&row.upload_token, row.location.as_deref().map(Key::parse)) {
-        let upload = Upload { key, token: token.clone(), upload_id: row.upload_id.clone() };
+        let upload = Upload { key, token: token.clone(), upload_id: row.upload_id.clone(), parts: row.parts() };
         if let Err(error) = store.abandon(&upload).await {
             return Ok(Err(error.of_target()));
         }

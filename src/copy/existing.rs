@@ -2,10 +2,11 @@
 //!
 //! "The same" is a digest's word, never that of size, time or name.
 
-use super::{Checkpoint, CopyError, Job, Receipt, StreamHash, compare};
+use super::proof::compare_sha256;
+use super::{Checkpoint, CopyError, Job, Receipt, StreamHash};
 use crate::failure::{Cause, Failure};
 use crate::id::{Key, Sha256Digest};
-use crate::store::{ObjectFacts, Pin, Seen, Source, StoreError, StoreErrorKind, Target, Upload};
+use crate::store::{Metadata, ObjectFacts, Pin, Seen, Source, StoreError, StoreErrorKind, Target};
 
 /// Bytes of one read while hashing what is there.
 pub(super) const READ_BYTES: u64 = 4 << 20;
@@ -36,13 +37,13 @@ pub(super) async fn adopt<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
             .await
             .map_err(StoreError::of_source)?,
     };
-    compare(job, known, "known")?;
+    compare_sha256(job, known, "known")?;
     let receipt = match adopt_known(target, job, facts, known).await {
         // Before another object is blamed, the digest that was said to be the source's is held against the source.
         Err(CopyError::Failed(failure)) if failure.cause == Cause::TargetDiffers && !job.expected.is_empty() => {
             let seen = |bytes| checkpoint.read(bytes);
             let source = digest(source, &job.source_key, &job.pin, &seen).await.map_err(StoreError::of_source)?;
-            compare(job, source, "received")?;
+            compare_sha256(job, source, "received")?;
             return Err(failure.into());
         }
         other => other?,
@@ -65,8 +66,7 @@ pub(super) async fn adopt_known<T: Target + Sync, E>(
     if there != known {
         return Err(differs(job, &format!("sha256 {there} there, sha256 {known} at the source")).into());
     }
-    let staged = Upload { key: job.target_key.clone(), token: job.token.clone(), upload_id: None };
-    target.abandon(&staged).await.map_err(StoreError::of_target)?;
+    target.abandon(&job.upload()).await.map_err(StoreError::of_target)?;
     crate::fault::point("after-adopted");
     Ok(Receipt {
         bytes: facts.size,
@@ -74,6 +74,7 @@ pub(super) async fn adopt_known<T: Target + Sync, E>(
         etag: facts.etag.clone(),
         verified: "already there, read whole, sha256",
         adopted: true,
+        metadata: Metadata::new(),
     })
 }
 
@@ -90,8 +91,8 @@ pub async fn digest<S: Source + Sync>(
     let mut hash = StreamHash::default();
     while hash.bytes() < pin.size {
         let range = hash.bytes()..pin.size.min(hash.bytes() + READ_BYTES);
-        let bytes = store.read(key, range, pin, seen).await?;
-        hash = hash.updated(bytes).await;
+        let read = store.read(key, range, pin, seen).await?;
+        hash = hash.updated(read.bytes).await;
     }
     Ok(hash.digest())
 }

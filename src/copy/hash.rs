@@ -1,22 +1,39 @@
-//! The digest of a stream, with a state that outlives the process: a copy killed at 900 GB goes on at 900 GB and its
+//! The digests of a stream, with a state that outlives the process: a copy killed at 900 GB goes on at 900 GB and its
 //! digest still covers the whole stream.
 
 use bytes::Bytes;
+use crc_fast::CrcAlgorithm;
+use md5::Md5;
 use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use sha2::{Digest, Sha256};
 
 use crate::id::Sha256Digest;
+use crate::store::KnownDigests;
 
-/// Version of the stored form. Another version is not guessed at: the copy starts again.
-const STATE_VERSION: u8 = 1;
+/// Version of the stored form with a SHA-256 alone.
+const SHA256_ONLY: u8 = 1;
+
+/// Version of the stored form with other digests beside it. What is of neither version is not guessed at: the copy
+/// starts again.
+const WITH_OTHERS: u8 = 2;
 
 /// Bytes of SHA-256 that guard a stored state: `deserialize` of the hash itself checks next to nothing.
 const GUARD_BYTES: usize = 8;
 
-/// SHA-256 of all bytes so far, and how many they were.
+/// Bytes of the states, as the libraries pack them.
+const SHA256_STATE: usize = 104;
+const MD5_STATE: usize = 88;
+
+/// So few bytes are hashed where they are: a hop to another thread costs more.
+const INLINE: usize = 128 * 1024;
+
+/// SHA-256 of all bytes so far, and how many they were; beside it what the source store has a digest of.
 #[derive(Clone, Default)]
 pub struct StreamHash {
     sha256: Sha256,
+    md5: Option<Md5>,
+    crc64: Option<u64>,
+    crc32c: Option<u64>,
     bytes: u64,
 }
 
@@ -26,19 +43,61 @@ pub struct StreamHash {
 pub struct BadState;
 
 impl StreamHash {
+    /// Hashes what has to be compared with `known`: the cheapest of the digests that the source store shows. A CRC
+    /// costs next to nothing, an MD5 more than all else together.
+    #[must_use]
+    pub fn to_compare(known: &KnownDigests) -> Self {
+        let mut hash = Self::default();
+        match known {
+            KnownDigests { sha256: Some(_), .. } => {}
+            KnownDigests { crc64: Some(_), .. } => hash.crc64 = Some(0),
+            KnownDigests { crc32c: Some(_), .. } => hash.crc32c = Some(0),
+            KnownDigests { md5: Some(_), .. } => hash.md5 = Some(Md5::new()),
+            _ => {}
+        }
+        hash
+    }
+
     /// Adds the next bytes of the stream.
     pub fn update(&mut self, bytes: &[u8]) {
         self.sha256.update(bytes);
-        self.bytes += bytes.len() as u64;
+        if let Some(md5) = &mut self.md5 {
+            md5.update(bytes);
+        }
+        self.update_crcs(bytes);
     }
 
-    /// Adds the next bytes off the async threads.
+    /// Adds the next bytes off the async threads; an MD5 beside the SHA-256, which it would else hold up.
     pub async fn updated(mut self, bytes: Bytes) -> Self {
+        if bytes.len() <= INLINE {
+            self.update(&bytes);
+            return self;
+        }
+        let for_md5 = bytes.clone();
+        let md5 = self.md5.take().map(|mut md5| {
+            tokio::task::spawn_blocking(move || {
+                md5.update(&for_md5);
+                md5
+            })
+        });
         let updated = tokio::task::spawn_blocking(move || {
             self.update(&bytes);
             self
         });
-        updated.await.expect("hashing does not panic")
+        let mut updated = updated.await.expect("hashing does not panic");
+        if let Some(md5) = md5 {
+            updated.md5 = Some(md5.await.expect("hashing does not panic"));
+        }
+        updated
+    }
+
+    fn update_crcs(&mut self, bytes: &[u8]) {
+        let added = |algorithm, crc: u64| {
+            crc_fast::checksum_combine(algorithm, crc, crc_fast::checksum(algorithm, bytes), bytes.len() as u64)
+        };
+        self.crc64 = self.crc64.map(|crc| added(CrcAlgorithm::Crc64Nvme, crc));
+        self.crc32c = self.crc32c.map(|crc| added(CrcAlgorithm::Crc32Iscsi, crc));
+        self.bytes += bytes.len() as u64;
     }
 
     /// Bytes so far.
@@ -53,12 +112,48 @@ impl StreamHash {
         Sha256Digest(self.sha256.clone().finalize().into())
     }
 
-    /// The state to store: version, byte count, midstate, and a digest over these.
+    /// Which of the digests that the source store shows differs from that of the bytes so far: its name, theirs, ours.
+    #[must_use]
+    pub fn differs_from(&self, known: &KnownDigests) -> Option<(&'static str, String, String)> {
+        let hex = |bytes: &[u8]| bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+        if let Some(theirs) = known.sha256
+            && theirs != self.digest()
+        {
+            return Some(("sha256", theirs.to_string(), self.digest().to_string()));
+        }
+        if let (Some(theirs), Some(ours)) = (known.crc64, self.crc64)
+            && theirs != ours
+        {
+            return Some(("crc64nvme", format!("{theirs:016x}"), format!("{ours:016x}")));
+        }
+        if let (Some(theirs), Some(ours)) = (known.crc32c, self.crc32c)
+            && u64::from(theirs) != ours
+        {
+            return Some(("crc32c", format!("{theirs:08x}"), format!("{ours:08x}")));
+        }
+        if let (Some(theirs), Some(ours)) = (known.md5, &self.md5) {
+            let ours: [u8; 16] = ours.clone().finalize().into();
+            return (theirs != ours).then(|| ("md5", hex(&theirs), hex(&ours)));
+        }
+        None
+    }
+
+    /// The state to store: version, byte count, midstate, the others that there are, and a digest over these.
     #[must_use]
     pub fn to_state(&self) -> Vec<u8> {
-        let mut state = vec![STATE_VERSION];
+        let others = self.md5.is_some() || self.crc64.is_some() || self.crc32c.is_some();
+        let mut state = vec![if others { WITH_OTHERS } else { SHA256_ONLY }];
         state.extend_from_slice(&self.bytes.to_be_bytes());
         state.extend_from_slice(&self.sha256.serialize());
+        if others {
+            for crc in [self.crc64, self.crc32c] {
+                state.push(u8::from(crc.is_some()));
+                state.extend_from_slice(&crc.unwrap_or_default().to_be_bytes());
+            }
+            if let Some(md5) = &self.md5 {
+                state.extend_from_slice(&md5.serialize());
+            }
+        }
         let guard = Sha256::digest(&state);
         state.extend_from_slice(&guard[..GUARD_BYTES]);
         state
@@ -70,13 +165,38 @@ impl StreamHash {
     /// [`BadState`] when it is damaged or of another version.
     pub fn from_state(state: &[u8]) -> Result<Self, BadState> {
         let (body, guard) = state.split_at_checked(state.len().wrapping_sub(GUARD_BYTES)).ok_or(BadState)?;
-        let (head, midstate) = body.split_at_checked(9).ok_or(BadState)?;
-        if head[0] != STATE_VERSION || Sha256::digest(body)[..GUARD_BYTES] != *guard {
+        let (head, rest) = body.split_at_checked(9).ok_or(BadState)?;
+        let (midstate, others) = rest.split_at_checked(SHA256_STATE).ok_or(BadState)?;
+        if Sha256::digest(body)[..GUARD_BYTES] != *guard || (head[0] == SHA256_ONLY) != others.is_empty() {
             return Err(BadState);
         }
         let midstate: &SerializedState<Sha256> = midstate.try_into().map_err(|_| BadState)?;
         let bytes = u64::from_be_bytes(head[1..].try_into().map_err(|_| BadState)?);
-        Ok(Self { sha256: Sha256::deserialize(midstate).map_err(|_| BadState)?, bytes })
+        let sha256 = Sha256::deserialize(midstate).map_err(|_| BadState)?;
+        let hash = Self { sha256, bytes, ..Self::default() };
+        match head[0] {
+            SHA256_ONLY => Ok(hash),
+            WITH_OTHERS => hash.with_others(others),
+            _ => Err(BadState),
+        }
+    }
+
+    fn with_others(mut self, others: &[u8]) -> Result<Self, BadState> {
+        let (crcs, md5) = others.split_at_checked(18).ok_or(BadState)?;
+        let crc = |at: usize| -> Result<Option<u64>, BadState> {
+            let value = u64::from_be_bytes(crcs[at + 1..at + 9].try_into().map_err(|_| BadState)?);
+            Ok((crcs[at] == 1).then_some(value))
+        };
+        (self.crc64, self.crc32c) = (crc(0)?, crc(9)?);
+        self.md5 = match md5.len() {
+            0 => None,
+            MD5_STATE => {
+                let midstate: &SerializedState<Md5> = md5.try_into().map_err(|_| BadState)?;
+                Some(Md5::deserialize(midstate).map_err(|_| BadState)?)
+            }
+            _ => return Err(BadState),
+        };
+        Ok(self)
     }
 }
 
@@ -114,18 +234,63 @@ mod tests {
         }
     }
 
+    /// Of the second form: SHA-256, both CRCs and MD5 after "backhaul".
+    #[test]
+    fn a_stored_state_with_other_digests_is_pinned() {
+        let mut hash = all_digests();
+        hash.update(b"backhaul");
+        let state = hash.to_state();
+        assert_eq!(state.len(), 1 + 8 + SHA256_STATE + 18 + MD5_STATE + GUARD_BYTES);
+        assert_eq!(hex(&Sha256::digest(&state)), "77fdc1d24ea016fa0e2296f00749f83b1268d1add7cba7a45dbf876f8d0c3da2");
+        for at in 0..state.len() {
+            let mut damaged = state.clone();
+            damaged[at] ^= 1;
+            assert!(StreamHash::from_state(&damaged).is_err(), "byte {at}");
+        }
+    }
+
+    fn all_digests() -> StreamHash {
+        StreamHash { md5: Some(Md5::new()), crc64: Some(0), crc32c: Some(0), ..StreamHash::default() }
+    }
+
+    fn known(bytes: &[u8]) -> KnownDigests {
+        KnownDigests {
+            sha256: Some(Sha256Digest(Sha256::digest(bytes).into())),
+            crc64: Some(crc_fast::checksum(CrcAlgorithm::Crc64Nvme, bytes)),
+            crc32c: u32::try_from(crc_fast::checksum(CrcAlgorithm::Crc32Iscsi, bytes)).ok(),
+            md5: Some(Md5::digest(bytes).into()),
+        }
+    }
+
+    #[test]
+    fn the_cheapest_digest_that_the_source_shows_is_compared() {
+        let (all, other) = (known(b"backhaul"), known(b"backhauL"));
+        let only = |crc64: bool, md5: bool| KnownDigests {
+            crc64: other.crc64.filter(|_| crc64),
+            md5: other.md5.filter(|_| md5),
+            ..KnownDigests::default()
+        };
+        for (known, name) in [(only(true, true), "crc64nvme"), (only(false, true), "md5"), (other, "sha256")] {
+            let mut hash = StreamHash::to_compare(&known);
+            hash.update(b"backhaul");
+            assert_eq!(hash.differs_from(&known).expect("another digest").0, name);
+            assert_eq!(hash.differs_from(&all), None);
+        }
+    }
+
     proptest! {
         #[test]
         fn a_hash_that_was_stored_anywhere_is_the_hash_of_the_whole(
             bytes in prop::collection::vec(any::<u8>(), 0..400), cut in 0..400_usize,
         ) {
             let cut = cut.min(bytes.len());
-            let mut hash = StreamHash::default();
+            let mut hash = all_digests();
             hash.update(&bytes[..cut]);
             let mut hash = StreamHash::from_state(&hash.to_state()).expect("just stored");
             hash.update(&bytes[cut..]);
             prop_assert_eq!(hash.bytes(), bytes.len() as u64);
             prop_assert_eq!(hash.digest(), Sha256Digest(Sha256::digest(&bytes).into()));
+            prop_assert_eq!(hash.differs_from(&known(&bytes)), None);
         }
     }
 }

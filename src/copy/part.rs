@@ -9,11 +9,6 @@ use super::{Checkpoint, CopyError, Job, Part, StreamHash, target_error};
 use crate::failure::{Cause, Failure};
 use crate::store::{Source, StoreError, Target, Upload};
 
-/// Number of parts of an object; an empty object has one empty part.
-pub(super) fn count(size: u64, part_size: u64) -> u32 {
-    u32::try_from(size.div_ceil(part_size).max(1)).expect("part_size is raised until the count fits")
-}
-
 /// The bytes of part `number`.
 pub(super) fn range(number: u32, size: u64, part_size: u64) -> Range<u64> {
     let start = u64::from(number) * part_size;
@@ -63,13 +58,12 @@ pub(super) async fn transfer<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
     then: oneshot::Sender<StreamHash>,
     permit: OwnedSemaphorePermit,
 ) -> Result<Done, CopyError<C::Error>> {
-    let size = range.end - range.start;
     let seen = |bytes| checkpoint.read(bytes);
-    let bytes = source.read(&job.source_key, range.clone(), &job.pin, &seen).await.map_err(StoreError::of_source)?;
-    let hashed = hash_in_turn(bytes.clone(), turn, then);
-    let stored = async { target.part(upload, range.start, bytes).await.map_err(target_error) };
-    let (state, ()) = tokio::try_join!(hashed, stored)?;
-    Ok(Done { part: Part { number, size, state }, _permit: permit })
+    let read = source.read(&job.source_key, range.clone(), &job.pin, &seen).await.map_err(StoreError::of_source)?;
+    let hashed = hash_in_turn(read.bytes.clone(), turn, then);
+    let stored = async { target.part(upload, number, range.start, read.bytes).await.map_err(target_error) };
+    let (state, stored) = tokio::try_join!(hashed, stored)?;
+    Ok(Done { part: Part { number, stored, state }, _permit: permit })
 }
 
 /// Waits for the hash of all earlier parts, adds this one's bytes off the async threads, and hands it on.

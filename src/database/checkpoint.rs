@@ -1,12 +1,17 @@
 //! The guarded writes of steps: each changes a row only where state and claim are what its caller thinks they are.
 
+use std::collections::BTreeMap;
+
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ActiveValue::Set, ColumnTrait, DbBackend, EntityTrait, QueryFilter, QueryTrait, Statement, UpdateMany};
+use sea_orm::{
+    ActiveValue::{NotSet, Set},
+    ColumnTrait, DbBackend, EntityTrait, QueryFilter, QueryTrait, Statement, UpdateMany,
+};
 use uuid::Uuid;
 
 use super::entity::backups::{ActiveModel, Column, Entity as Backups};
 use super::entity::parts::{self, Entity as Parts};
-use super::row::to_column;
+use super::row::{metadata_column, to_column};
 use super::writer::Write;
 use super::{Database, DatabaseError, Row, now_ms};
 use crate::failure::Failure;
@@ -79,6 +84,8 @@ pub struct Copied {
     pub verified: String,
     /// The target store's own.
     pub etag: Option<String>,
+    /// What travelled with the object; empty leaves the row's as it is.
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// Every write here gives `false` (or no claim) if the row is not what the caller thinks it is: somebody else claimed
@@ -164,6 +171,7 @@ impl Database {
             sha256: Set(Some(copied.sha256.to_string())),
             verified: Set(Some(copied.verified)),
             etag: Set(copied.etag),
+            metadata: metadata_column(&copied.metadata).map_or(NotSet, |metadata| Set(Some(metadata))),
             upload_token: Set(None),
             upload_id: Set(None),
             copied_ms: Set(Some(now)),
@@ -316,7 +324,7 @@ fn legal(id: Uuid, from: State, to: State) -> Result<(), DatabaseError> {
     if from.may_become(to) { Ok(()) } else { Err(DatabaseError::Illegal { id, from, to }) }
 }
 
-fn mine(claim: Claim, state: State, changes: ActiveModel) -> UpdateMany<Backups> {
+pub(super) fn mine(claim: Claim, state: State, changes: ActiveModel) -> UpdateMany<Backups> {
     guarded(claim.id, state, claim.token, changes)
 }
 

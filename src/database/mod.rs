@@ -12,6 +12,7 @@ mod open;
 mod planned;
 mod row;
 mod runs;
+mod uploads;
 mod url;
 mod writer;
 
@@ -30,9 +31,9 @@ pub use checkpoint::{Claim, Copied, CopyStart, PartRow};
 pub use error::{DatabaseError, OpenError};
 pub use lock::Holder;
 pub use open::SQLITE_MIN;
-pub use planned::StoredParts;
 pub use row::Row;
 pub use runs::{NewRun, Run};
+pub use uploads::StoredParts;
 pub use url::{DatabaseUrl, UrlError};
 
 /// An open database. Cheap to clone; all clones are the same database.

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use sea_orm::sea_query::{Expr, ExprTrait, Order, Query, SelectStatement};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, Iterable, QueryFilter,
-    QueryOrder, QueryResult, QuerySelect,
+    QueryOrder, QueryResult,
 };
 use uuid::Uuid;
 
@@ -28,19 +28,6 @@ const IDS: usize = 1_000;
 
 /// Columns that [`Row::to_insert`] fills.
 const INSERT_COLUMNS: usize = 35;
-
-/// The finished parts of one copy, taken together: a copy of 900 GB in parts of 1 MiB has a million of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredParts {
-    /// Number of the last one.
-    pub last: u32,
-    /// How many there are.
-    pub count: u64,
-    /// Their sizes.
-    pub bytes: u64,
-    /// State of the whole object's SHA-256 after the last one.
-    pub sha256_state: Vec<u8>,
-}
 
 /// Reading.
 ///
@@ -132,33 +119,6 @@ impl Database {
             })
         };
         found.into_iter().map(read).collect()
-    }
-
-    /// The finished parts of a copy taken together; none if there are none.
-    pub async fn stored_parts(&self, id: Uuid) -> Result<Option<StoredParts>, DatabaseError> {
-        let of_copy = || Parts::find().filter(parts::Column::BackupId.eq(id.to_string()));
-        let last = of_copy().order_by_desc(parts::Column::Number).one(&self.inner.readers).await;
-        let Some(last) = last.map_err(|error| self.error(error))? else { return Ok(None) };
-        let totals: Option<(i64, i64)> = of_copy()
-            .select_only()
-            .column_as(parts::Column::Number.count(), "count")
-            .column_as(parts::Column::Size.sum(), "bytes")
-            .into_tuple()
-            .one(&self.inner.readers)
-            .await
-            .map_err(|error| self.error(error))?;
-        let (count, bytes) = totals.unwrap_or_default();
-        let unreadable = |value: i64| DatabaseError::Unreadable {
-            id: id.to_string(),
-            column: "parts.number".to_owned(),
-            value: value.to_string(),
-        };
-        Ok(Some(StoredParts {
-            last: u32::try_from(last.number).map_err(|_| unreadable(last.number.into()))?,
-            count: u64::try_from(count).map_err(|_| unreadable(count))?,
-            bytes: u64::try_from(bytes).map_err(|_| unreadable(bytes))?,
-            sha256_state: last.sha256_state,
-        }))
     }
 
     async fn plans_in(&self, snapshot: &DatabaseTransaction) -> Result<Vec<String>, DatabaseError> {

@@ -108,6 +108,17 @@ pub struct Row {
 }
 
 impl Row {
+    /// How many parts its copy was begun with; 0 if it never was.
+    #[must_use]
+    pub fn parts(&self) -> u32 {
+        match (self.bytes, self.part_size) {
+            (Some(bytes), Some(part_size)) if part_size > 0 => {
+                u32::try_from(bytes.div_ceil(part_size).max(1)).unwrap_or(u32::MAX)
+            }
+            _ => 0,
+        }
+    }
+
     /// A row that is new and has nothing but its id, to be filled in.
     #[must_use]
     pub fn new(id: Uuid) -> Self {

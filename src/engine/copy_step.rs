@@ -1,7 +1,7 @@
 //! One attempt of one copy: claim, stream, checkpoint, and the row that says how it ended.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use uuid::Uuid;
 
@@ -15,7 +15,7 @@ use crate::plan::Verify;
 use crate::regions::Access;
 use crate::schedule::{Outcome, Ready};
 use crate::state::State;
-use crate::store::{Store, Target, Upload};
+use crate::store::{Store, StoredPart, Target, Upload};
 
 pub(super) async fn run(engine: Arc<Engine>, task: Task, ready: Ready, attempt: u16) -> Ended {
     let mut step = Step { engine, ready, attempt, row: task.row.clone(), task };
@@ -58,13 +58,14 @@ impl Step {
             Err(failure) => return self.failed(claim, failure).await,
         };
         self.tell_start(&job, restart);
-        let checkpoint = RowCheckpoint::new(&self.engine, self.ready.position, claim);
+        let checkpoint = RowCheckpoint::new(&self.engine, self.ready.position, claim, self.row.upload_id.clone());
         let stop = self.engine.stop.draining();
         let copied = tokio::select! {
             copied = copy::copy(&source, &target, &job, &self.engine.limits.budget, &checkpoint, stop) => copied,
             () = self.engine.stop.cut_off().cancelled() => Err(CopyError::Stopped),
         };
         let bytes_read = checkpoint.unrecorded();
+        self.row.upload_id = checkpoint.upload_id();
         if copied.is_err() && bytes_read > 0 {
             self.engine.database.count_read(claim, bytes_read).await?;
         }
@@ -83,22 +84,33 @@ impl Step {
     /// What an earlier attempt has finished; or why it cannot be used, if there is something that cannot.
     async fn checkpointed(&self) -> Result<(Option<Resume>, Option<String>), DatabaseError> {
         let Some(object) = &self.task.object else { return Ok((None, None)) };
+        // Nothing was ever begun, or it has a single part, which has no row.
+        if self.row.upload_token.is_none() || object.pin.size <= self.part_size(object.pin.size) {
+            return Ok((None, None));
+        }
         let Some(stored) = self.engine.database.stored_parts(self.row.id).await? else { return Ok((None, None)) };
         let refused = |reason: &str| Ok((None, Some(reason.to_owned())));
         if self.row.source_etag.as_deref() != Some(&object.pin.etag) || self.row.bytes != Some(object.pin.size) {
             return refused("the source changed since its first parts were copied");
         }
-        if self.row.part_size != Some(self.engine.part_size) {
+        if self.row.part_size != Some(self.part_size(object.pin.size)) {
             return refused("the part size of the plan changed");
         }
         let Ok(hash) = StreamHash::from_state(&stored.sha256_state) else {
             return refused("the stored hash state is damaged or of another version");
         };
-        let complete = stored.count == u64::from(stored.last) + 1;
-        if !complete || hash.bytes() != stored.bytes || self.row.upload_token.is_none() {
+        let parts = stored.parts.iter().map(|(size, text)| StoredPart::from_text(*size, text.as_deref()));
+        let Some(parts) = parts.collect::<Option<Vec<_>>>() else {
+            return refused("the rows of its parts are damaged or of another version");
+        };
+        if hash.bytes() != parts.iter().map(|part| part.size).sum::<u64>() {
             return refused("the rows of its parts do not fit together");
         }
-        Ok((Some(Resume { parts: stored.last + 1, hash }), None))
+        Ok((Some(Resume { parts, hash }), None))
+    }
+
+    fn part_size(&self, size: u64) -> u64 {
+        self.engine.regions.part_size(self.task.target, self.engine.part_size, size)
     }
 
     fn job(&self, resume: Option<Resume>) -> Option<Job> {
@@ -109,11 +121,12 @@ impl Step {
         };
         Some(Job {
             source_key: object.key,
+            part_size: self.part_size(object.pin.size),
             pin: object.pin,
             target_key: Key::parse(self.row.location.as_deref()?).ok()?,
-            part_size: self.engine.part_size,
             token,
             expected: object.expected,
+            metadata: self.row.metadata.clone(),
             read_back: self.engine.verify == Verify::ReadBack,
             upload_id: resume.as_ref().and(self.row.upload_id.clone()),
             resume,
@@ -132,6 +145,7 @@ impl Step {
             key: Key::parse(self.row.location.as_deref()?).ok()?,
             token: self.row.upload_token.clone()?,
             upload_id: self.row.upload_id.clone(),
+            parts: self.row.parts(),
         })
     }
 
@@ -169,9 +183,16 @@ impl Step {
     }
 
     async fn copied(&mut self, claim: Claim, receipt: Receipt, bytes_read: u64) -> StepOutcome {
-        let Receipt { bytes, sha256, etag, verified, adopted } = receipt;
+        let Receipt { bytes, sha256, etag, verified, adopted, metadata } = receipt;
         crate::fault::point("before-copied");
-        let copied = Copied { bytes, bytes_read, sha256, verified: verified.to_owned(), etag: Some(etag.clone()) };
+        let copied = Copied {
+            bytes,
+            bytes_read,
+            sha256,
+            verified: verified.to_owned(),
+            etag: Some(etag.clone()),
+            metadata: metadata.clone(),
+        };
         if !self.engine.database.copied(claim, copied).await? {
             return Ok((Outcome::Stopped, None));
         }
@@ -181,6 +202,9 @@ impl Step {
         self.row.etag = Some(etag);
         self.row.verified = Some(verified.to_owned());
         self.row.upload_token = None;
+        if !metadata.is_empty() {
+            self.row.metadata = metadata;
+        }
         self.engine.tell(Event::Copied { item: self.ready.position, bytes, sha256, adopted });
         Ok((Outcome::Done, None))
     }
@@ -188,7 +212,7 @@ impl Step {
     /// Another attempt follows, or the step gives up. What is staged stays for a cause that may pass.
     async fn failed(&mut self, claim: Claim, failure: Failure) -> StepOutcome {
         let database = &self.engine.database;
-        if let Some(delay_ms) = self.engine.next_attempt_in(self.attempt, failure.cause) {
+        if let Some(delay_ms) = self.next_attempt_in(failure.cause) {
             database.attempt_failed(claim, State::Building, u32::from(self.attempt), &failure).await?;
             self.engine.tell_retry(self.ready, self.attempt, delay_ms, &failure);
             return Ok((Outcome::RetryAt(delay_ms), Some(claim)));
@@ -216,7 +240,12 @@ impl Step {
 
     /// The upload is of no use any more: its parts go, and the next attempt starts from the first byte.
     async fn start_again(&mut self, claim: Claim, target: &Store, job: &Job, failure: Failure) -> StepOutcome {
-        let upload = Upload { key: job.target_key.clone(), token: job.token.clone(), upload_id: None };
+        let upload = Upload {
+            key: job.target_key.clone(),
+            token: job.token.clone(),
+            upload_id: self.row.upload_id.clone(),
+            parts: self.row.parts(),
+        };
         if target.abandon(&upload).await.is_err() {
             return self.failed(claim, failure).await;
         }
@@ -234,14 +263,24 @@ impl Step {
             return Ok((Outcome::Stopped, None));
         }
         self.row.upload_token = Some(start.upload_token);
+        self.row.upload_id = None;
         self.engine.tell(Event::Restarted { item: self.ready.position, reason: failure.message.clone() });
         // A lost upload is worth another attempt whatever its cause would say.
         self.failed(claim, Failure { cause: Cause::TargetError, ..failure }).await
     }
 
+    /// The pause before the next attempt, in milliseconds; not before both stores may be asked again.
+    fn next_attempt_in(&self, cause: Cause) -> Option<u64> {
+        let delay_ms = self.engine.next_attempt_in(self.attempt, cause)?;
+        let closed =
+            [self.task.source, self.task.target].map(|region| self.engine.limits.throttles[region].closed_for());
+        let closed_ms = closed.into_iter().max().unwrap_or_default().as_millis();
+        Some(delay_ms.max(u64::try_from(closed_ms).unwrap_or(u64::MAX)))
+    }
+
     /// A failure before the row was claimed: nothing of it was changed.
     async fn failed_unclaimed(&mut self, failure: Failure) -> StepOutcome {
-        if let Some(delay_ms) = self.engine.next_attempt_in(self.attempt, failure.cause) {
+        if let Some(delay_ms) = self.next_attempt_in(failure.cause) {
             self.engine.tell_retry(self.ready, self.attempt, delay_ms, &failure);
             return Ok((Outcome::RetryAt(delay_ms), None));
         }
@@ -259,11 +298,21 @@ struct RowCheckpoint<'a> {
     claim: Claim,
     /// Bytes read from the source that no row counts yet.
     unrecorded: AtomicU64,
+    /// As the row has it.
+    upload_id: Mutex<Option<String>>,
 }
 
 impl<'a> RowCheckpoint<'a> {
-    const fn new(engine: &'a Engine, item: u32, claim: Claim) -> Self {
-        Self { engine, item, claim, unrecorded: AtomicU64::new(0) }
+    const fn new(engine: &'a Engine, item: u32, claim: Claim, upload_id: Option<String>) -> Self {
+        Self { engine, item, claim, unrecorded: AtomicU64::new(0), upload_id: Mutex::new(upload_id) }
+    }
+
+    fn upload_id(&self) -> Option<String> {
+        self.upload_id.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_upload_id(&self, upload: &Upload) {
+        self.upload_id.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&upload.upload_id);
     }
 
     fn unrecorded(&self) -> u64 {
@@ -274,8 +323,22 @@ impl<'a> RowCheckpoint<'a> {
 impl Checkpoint for RowCheckpoint<'_> {
     type Error = DatabaseError;
 
+    async fn begun(&self, upload: &Upload) -> Result<bool, DatabaseError> {
+        self.set_upload_id(upload);
+        match &upload.upload_id {
+            Some(upload_id) => self.engine.database.upload_begun(self.claim, upload_id).await,
+            None => Ok(true),
+        }
+    }
+
     async fn part_done(&self, part: &Part, upload: &Upload) -> Result<bool, DatabaseError> {
-        let row = PartRow { number: part.number, size: part.size, reference: None, sha256_state: part.state.clone() };
+        let row = PartRow {
+            number: part.number,
+            size: part.stored.size,
+            reference: part.stored.reference.is_some().then(|| part.stored.to_text()),
+            sha256_state: part.state.clone(),
+        };
+        self.set_upload_id(upload);
         let upload_id = upload.upload_id.as_deref();
         self.engine.database.part_done(self.claim, row, upload_id, self.unrecorded()).await
     }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::catalog::{Shelf, ShelfError, record_object};
 use crate::failure::{Cause, Failure};
 use crate::id::Key;
-use crate::store::{Pin, Source, Store, StoreError, StoreErrorKind, Target, Upload};
+use crate::store::{Metadata, ObjectFacts, Pin, Proof, Source, Store, StoreError, StoreErrorKind, Target, Upload};
 
 /// Puts record objects into a [`Store`] the way copies are put there: staged, proved, published create-only.
 #[derive(Debug, Clone)]
@@ -28,7 +28,7 @@ impl RecordShelf {
     pub async fn settle(&self, batch: &str) -> Result<(), StoreError> {
         let name = record_object(batch);
         match key(&name) {
-            Ok(key) => self.store.abandon(&Upload { token: token(&name), key, upload_id: None }).await,
+            Ok(key) => self.store.abandon(&Upload { token: token(&name), key, upload_id: None, parts: 1 }).await,
             Err(_) => Ok(()),
         }
     }
@@ -44,7 +44,8 @@ impl Shelf for RecordShelf {
         let key = key(name)?;
         let read = async {
             let facts = self.store.head(&key).await?;
-            self.store.read(&key, 0..facts.size, &Pin { etag: facts.etag, size: facts.size }, &|_| ()).await
+            let pin = Pin { etag: facts.etag, size: facts.size };
+            self.store.read(&key, 0..facts.size, &pin, &|_| ()).await.map(|read| read.bytes)
         };
         read.await.map_err(|error| match error.kind {
             StoreErrorKind::Missing => ShelfError::Missing,
@@ -54,19 +55,33 @@ impl Shelf for RecordShelf {
 
     async fn create(&self, name: &str, bytes: Bytes) -> Result<(), ShelfError> {
         let key = key(name)?;
-        let size = bytes.len() as u64;
-        let upload = self.store.begin(&key, &token(name), 1, false).await.map_err(failed)?;
-        self.store.part(&upload, 0, bytes).await.map_err(failed)?;
         crate::fault::point("before-record");
-        match self.store.publish(&upload, size).await {
+        match self.store.put(&key, &token(name), bytes.clone(), &record_type()).await {
+            Ok((facts, Proof::None)) => self.read_back(&key, facts, &bytes).await,
             Ok(_) => Ok(()),
-            Err(error) if error.kind == StoreErrorKind::Exists => {
-                self.store.abandon(&upload).await.map_err(failed)?;
-                Err(ShelfError::Exists)
-            }
+            Err(error) if error.kind == StoreErrorKind::Exists => Err(ShelfError::Exists),
             Err(error) => Err(failed(error)),
         }
     }
+}
+
+impl RecordShelf {
+    /// For stores that show nothing of what they hold.
+    async fn read_back(&self, key: &Key, facts: ObjectFacts, bytes: &Bytes) -> Result<(), ShelfError> {
+        let pin = Pin { etag: facts.etag, size: bytes.len() as u64 };
+        let there = self.store.read(key, 0..pin.size, &pin, &|_| ()).await.map_err(failed)?;
+        if there.bytes == *bytes {
+            return Ok(());
+        }
+        self.store.take_back(key, &pin.etag).await.map_err(failed)?;
+        let message = format!("the target holds other bytes of the record object `{key}` than were sent");
+        Err(ShelfError::Failed(Failure::new(Cause::Integrity, message)))
+    }
+}
+
+/// Lines of JSON.
+fn record_type() -> Metadata {
+    Metadata::from([("content-type".to_owned(), "application/x-ndjson".to_owned())])
 }
 
 fn failed(error: StoreError) -> ShelfError {

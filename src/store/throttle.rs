@@ -18,6 +18,8 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
+use super::http::Gate;
+
 /// Bytes that one taker gets before the next one has its turn.
 pub(super) const SLICE: u64 = 256 * 1024;
 
@@ -212,6 +214,7 @@ pub struct Throttle {
     writes: Vec<Arc<TokenBucket>>,
     requests: Option<Arc<RequestBucket>>,
     counters: Arc<Counters>,
+    gate: Gate,
 }
 
 impl Throttle {
@@ -222,7 +225,7 @@ impl Throttle {
         writes: Vec<Arc<TokenBucket>>,
         requests: Option<Arc<RequestBucket>>,
     ) -> Self {
-        Self { reads, writes, requests, counters: Arc::default() }
+        Self { reads, writes, requests, counters: Arc::default(), gate: Gate::default() }
     }
 
     /// No ceiling; counts only.
@@ -235,6 +238,17 @@ impl Throttle {
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// How long the store is left alone because it is in trouble; zero when it is well.
+    #[must_use]
+    pub fn closed_for(&self) -> Duration {
+        self.gate.closed_for()
+    }
+
+    /// What keeps requests from a store in trouble.
+    pub(super) fn gate(&self) -> Gate {
+        self.gate.clone()
     }
 
     /// Waits until one more call may be made.

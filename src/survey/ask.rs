@@ -114,7 +114,7 @@ fn answered(surveyor: &Surveyor<'_>, migration: &mut Migration, facts: &ObjectFa
     let Some(object) = &mut migration.object else { return };
     object.pin = Pin { etag: facts.etag.clone(), size: facts.size };
     object.expected.extend(known.cloned());
-    if let Some(sha256) = facts.sha256 {
+    if let Some(sha256) = facts.digests.sha256 {
         object.expected.push(Expected { sha256, from: "the source store says" });
     }
     migration.row.bytes.get_or_insert(facts.size);

@@ -136,6 +136,7 @@ fn part(number: u32) -> PartRow {
 
 fn copied() -> Copied {
     Copied {
+        metadata: std::collections::BTreeMap::new(),
         bytes: 3 << 20,
         bytes_read: 5,
         sha256: Sha256Digest([0xcd; 32]),

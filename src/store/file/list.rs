@@ -4,7 +4,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Stat};
 use rustix::io::Errno;
 
 use super::error::Attempt;
-use super::read::modified_ms;
+use super::read::{facts, modified_ms};
 use super::root::{FOLDER, Root};
 use super::write::TEMPORARY;
 use crate::id::{Key, KeyError, RESERVED_FOLDER};
@@ -104,5 +104,10 @@ impl Walk<'_> {
 }
 
 fn listed(key: Key, stat: &Stat) -> Listed {
-    Listed { key, size: stat.st_size.unsigned_abs(), modified_ms: Some(modified_ms(stat)) }
+    Listed {
+        key,
+        size: stat.st_size.unsigned_abs(),
+        etag: Some(facts(stat).etag),
+        modified_ms: Some(modified_ms(stat)),
+    }
 }

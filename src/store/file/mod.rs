@@ -25,7 +25,11 @@ use bytes::Bytes;
 use self::read::Wanted;
 use self::root::Root;
 use self::stretch::Stretch;
-use super::{Listed, ObjectFacts, Pin, Seen, Source, StoreError, StoreErrorKind, Target, Throttle, Upload};
+use super::{
+    Listed, Metadata, ObjectFacts, Pin, Proof, Read, Seen, Shape, Source, StoreError, StoreErrorKind, StoredPart,
+    Target, Throttle, Upload,
+};
+use crate::fault;
 use crate::id::Key;
 
 /// A folder of this machine. Clones share the open folder and the throttle.
@@ -134,7 +138,7 @@ impl Source for FileStore {
         self.blocking(move |root| read::head(root, &key)).await
     }
 
-    async fn read(&self, key: &Key, range: Range<u64>, pin: &Pin, seen: Seen<'_>) -> Result<Bytes, StoreError> {
+    async fn read(&self, key: &Key, range: Range<u64>, pin: &Pin, seen: Seen<'_>) -> Result<Read, StoreError> {
         self.throttle.request().await;
         let wanted = Wanted::new(&self.root, key, range, pin)?;
         let stretch = wanted.stretch;
@@ -142,14 +146,14 @@ impl Source for FileStore {
             self.throttle.read(stretch.len as u64).await;
             let bytes = self.blocking(move |root| wanted.read(root)).await?;
             seen(bytes.len() as u64);
-            return Ok(bytes);
+            return Ok(Read { bytes, facts: None });
         }
         let wanted = Arc::new(wanted);
         let (opening, failing) = (Arc::clone(&wanted), Arc::clone(&wanted));
         let file = self.blocking(move |root| opening.open(root)).await?;
         let bytes = self.read_in_slices(file, stretch, seen, move |root, error| failing.failed(root, error)).await?;
         self.blocking(move |root| wanted.check_after(root)).await?;
-        Ok(bytes)
+        Ok(Read { bytes, facts: None })
     }
 
     /// Hidden files too. Symlinks, special files, other file systems, names that are no [`Key`] (also those that are
@@ -163,32 +167,70 @@ impl Source for FileStore {
 }
 
 impl Target for FileStore {
+    /// All at once where nothing limits it: a small file is one visit to the disk's thread.
+    async fn put(
+        &self,
+        key: &Key,
+        token: &str,
+        bytes: Bytes,
+        _metadata: &Metadata,
+    ) -> Result<(ObjectFacts, Proof), StoreError> {
+        self.throttle.request().await;
+        let size = bytes.len() as u64;
+        let (key, token) = (key.clone(), token.to_owned());
+        if self.throttle.limits_writes() || self.throttle.limits_reads() {
+            let upload = self.blocking(move |root| write::begin(root, &key, &token, 1)).await?;
+            self.part_in_slices(&upload, 0, bytes).await?;
+            let facts = self.blocking(move |root| publish::only(root, &upload, size)).await?;
+            return Ok((facts, Proof::ReadBack));
+        }
+        self.throttle.write(size).await;
+        self.throttle.read(size).await;
+        let facts = self.blocking(move |root| {
+            let upload = write::begin(root, &key, &token, 1)?;
+            write::part(root, &upload, 0, &bytes)?;
+            fault::point("before-publish");
+            publish::only(root, &upload, size)
+        });
+        Ok((facts.await?, Proof::ReadBack))
+    }
+
     /// Room is not reserved: what others write at the same time may fill the disk first.
     ///
     /// `upload_id` names the temporary file itself: everything that takes it answers `Lost` when another file has
-    /// come under the temporary's name. Without `resume`, a temporary that is there already is used all the same:
-    /// an earlier process made it and was killed before its first part was stored.
-    async fn begin(&self, key: &Key, token: &str, parts: u32, resume: bool) -> Result<Upload, StoreError> {
+    /// come under the temporary's name. A temporary that is there already is used all the same: an earlier process
+    /// made it and was killed before its first part was stored.
+    async fn begin(&self, key: &Key, token: &str, shape: Shape<'_>) -> Result<Upload, StoreError> {
         self.throttle.request().await;
-        let (key, token) = (key.clone(), token.to_owned());
-        self.blocking(move |root| write::begin(root, &key, &token, parts, resume)).await
+        let (key, token, parts) = (key.clone(), token.to_owned(), shape.parts());
+        self.blocking(move |root| write::begin(root, &key, &token, parts)).await
+    }
+
+    /// The bytes themselves are compared by whoever reads [`Target::staged`].
+    async fn resume(&self, upload: Upload, _parts: &[StoredPart]) -> Result<Upload, StoreError> {
+        self.throttle.request().await;
+        self.blocking(move |root| write::resume(root, upload)).await
     }
 
     /// When the system could not make written bytes durable, nobody knows which ones are lost, and asking again
     /// would answer "all is well" (the pages count as clean). So the temporary is removed and the answer is `Lost`, now
     /// and to whoever would go on with it.
-    async fn part(&self, upload: &Upload, offset: u64, bytes: Bytes) -> Result<(), StoreError> {
+    async fn part(&self, upload: &Upload, _number: u32, offset: u64, bytes: Bytes) -> Result<StoredPart, StoreError> {
         self.throttle.request().await;
+        let size = bytes.len() as u64;
+        let stored = StoredPart { size, reference: None, crc64: None, proof: Proof::ReadBack };
         if self.throttle.limits_writes() || self.throttle.limits_reads() {
-            return self.part_in_slices(upload, offset, bytes).await;
+            self.part_in_slices(upload, offset, bytes).await?;
+            return Ok(stored);
         }
-        self.throttle.write(bytes.len() as u64).await;
-        self.throttle.read(bytes.len() as u64).await;
+        self.throttle.write(size).await;
+        self.throttle.read(size).await;
         let upload = upload.clone();
-        self.blocking(move |root| write::part(root, &upload, offset, &bytes)).await
+        self.blocking(move |root| write::part(root, &upload, offset, &bytes)).await?;
+        Ok(stored)
     }
 
-    async fn staged(&self, upload: &Upload, range: Range<u64>) -> Result<Bytes, StoreError> {
+    async fn staged(&self, upload: &Upload, range: Range<u64>) -> Result<Option<Bytes>, StoreError> {
         self.throttle.request().await;
         let stretch = Stretch::of(range);
         if self.throttle.limits_reads() {
@@ -196,20 +238,20 @@ impl Target for FileStore {
             let (opening, failing) = (Arc::clone(&upload), upload);
             let file = self.blocking(move |root| write::open_staged(root, &opening, stretch)).await?;
             let failed = move |root: &Root, error| write::staged_failed(root, &failing, error);
-            return self.read_in_slices(file, stretch, &|_| (), failed).await;
+            return self.read_in_slices(file, stretch, &|_| (), failed).await.map(Some);
         }
         self.throttle.read(stretch.len as u64).await;
         let upload = upload.clone();
-        self.blocking(move |root| {
+        let bytes = self.blocking(move |root| {
             let file = write::open_staged(root, &upload, stretch)?;
             stretch.read(&file).map_err(|error| write::staged_failed(root, &upload, error))
-        })
-        .await
+        });
+        bytes.await.map(Some)
     }
 
     /// `Exists` also when this upload was published before and its temporary is gone, if `upload` has no `upload_id`
     /// to tell by. Compare the digests then.
-    async fn publish(&self, upload: &Upload, size: u64) -> Result<ObjectFacts, StoreError> {
+    async fn publish(&self, upload: &Upload, _parts: &[StoredPart], size: u64) -> Result<ObjectFacts, StoreError> {
         self.throttle.request().await;
         let upload = upload.clone();
         self.blocking(move |root| publish::publish(root, &upload, size)).await
@@ -226,5 +268,10 @@ impl Target for FileStore {
         self.throttle.request().await;
         let upload = upload.clone();
         self.blocking(move |root| write::abandon(root, &upload)).await
+    }
+
+    /// A file is read back before it is published, so there is never a bad one to take back.
+    async fn take_back(&self, key: &Key, _etag: &str) -> Result<(), StoreError> {
+        Err(StoreError::new(StoreErrorKind::Refused, format!("`{key}` in {} is not taken back", self.root)))
     }
 }

@@ -8,7 +8,7 @@ use rustix::io::{Errno, retry_on_intr};
 use super::error::Attempt;
 use super::read::facts;
 use super::root::{FOLDER, READ, Root, sync_folder};
-use super::write::{file_id, lost, not_durable, open_temporary_as, remove, temporary};
+use super::write::{abandon, file_id, lost, not_durable, open_temporary_as, remove, temporary};
 use crate::fault;
 use crate::id::Key;
 use crate::store::{ObjectFacts, StoreError, StoreErrorKind, Upload};
@@ -50,6 +50,15 @@ pub(super) fn publish(root: &Root, upload: &Upload, size: u64) -> Result<ObjectF
     fault::point("publish-after-unlink");
     sync_folder(&folder).map_err(|errno| attempt.failed(errno))?;
     Ok(facts(&published))
+}
+
+/// As [`publish`], of an upload that nobody will come back to: where the name is taken, the temporary goes.
+pub(super) fn only(root: &Root, upload: &Upload, size: u64) -> Result<ObjectFacts, StoreError> {
+    let published = publish(root, upload, size);
+    if published.as_ref().is_err_and(|error| error.kind == StoreErrorKind::Exists) {
+        abandon(root, upload)?;
+    }
+    published
 }
 
 /// Makes a file durable that others have put there, with its name, and drops its pages from memory.

@@ -10,7 +10,7 @@ use super::error::Attempt;
 use super::root::{READ, Root};
 use super::stretch::{Stopped, Stretch};
 use crate::id::Key;
-use crate::store::{ObjectFacts, Pin, StoreError, StoreErrorKind};
+use crate::store::{KnownDigests, Metadata, ObjectFacts, Pin, StoreError, StoreErrorKind};
 
 pub(super) fn head(root: &Root, key: &Key) -> Result<ObjectFacts, StoreError> {
     root.open_regular("read", key.as_str(), READ).map(|(_, stat)| facts(&stat))
@@ -29,8 +29,8 @@ pub(super) fn facts(stat: &Stat) -> ObjectFacts {
         size,
         etag,
         modified_ms: Some(modified_ms(stat)),
-        sha256: None,
-        metadata: std::collections::BTreeMap::new(),
+        digests: KnownDigests::default(),
+        metadata: Metadata::new(),
     }
 }
 

@@ -17,10 +17,12 @@ use tempfile::TempDir;
 
 use super::FileStore;
 use crate::id::Key;
-use crate::store::{Pin, Rate, Source, StoreError, Target, Throttle, TokenBucket, Upload};
+use crate::store::{Metadata, Pin, Rate, Shape, Source, StoreError, Target, Throttle, TokenBucket, Upload};
 
 pub(super) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 pub(super) const OTHER_TOKEN: &str = "ffffffffffffffffffffffffffffffff";
+/// What is to be made; files ask for none of it.
+pub(super) const SHAPE: Shape<'static> = Shape { size: 2, part_size: 1, metadata: &Metadata::new() };
 pub(super) const MIB: usize = 1024 * 1024;
 
 /// A store in a folder of its own, and a folder beside it that is none of its business.
@@ -66,14 +68,14 @@ impl Place {
     }
 
     pub(super) async fn begin(&self, name: &str) -> Upload {
-        self.store.begin(&key(name), TOKEN, 2, false).await.unwrap()
+        self.store.begin(&key(name), TOKEN, SHAPE).await.unwrap()
     }
 
     /// Begins, stores in one part, publishes.
     pub(super) async fn copy(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        let upload = self.store.begin(&key(name), TOKEN, 2, false).await?;
-        self.store.part(&upload, 0, Bytes::copy_from_slice(bytes)).await?;
-        self.store.publish(&upload, bytes.len() as u64).await.map(drop)
+        let upload = self.store.begin(&key(name), TOKEN, SHAPE).await?;
+        self.store.part(&upload, 0, 0, Bytes::copy_from_slice(bytes)).await?;
+        self.store.publish(&upload, &[], bytes.len() as u64).await.map(drop)
     }
 }
 

@@ -29,15 +29,9 @@ const READ_BACK: usize = 1024 * 1024;
 
 const READ_WRITE: OFlags = READ.union(OFlags::RDWR);
 
-pub(super) fn begin(root: &Root, key: &Key, token: &str, parts: u32, resume: bool) -> Result<Upload, StoreError> {
+pub(super) fn begin(root: &Root, key: &Key, token: &str, parts: u32) -> Result<Upload, StoreError> {
     let attempt = Attempt::new(root, "write", key.as_str());
-    let mut upload = Upload { key: key.clone(), token: token.to_owned(), upload_id: None };
-    if resume {
-        // All that makes it durable was done before the first part was stored.
-        let (file, _) = open_temporary_as(root, &upload, "write")?;
-        upload.upload_id = Some(file_id(&file).map_err(|errno| attempt.failed(errno))?);
-        return Ok(upload);
-    }
+    let mut upload = Upload { key: key.clone(), token: token.to_owned(), upload_id: None, parts };
     let (name, path) = temporary(root, &upload)?;
     let folder = root.make_folder(key.folder(), attempt)?;
     let new = READ_WRITE | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
@@ -57,6 +51,14 @@ pub(super) fn begin(root: &Root, key: &Key, token: &str, parts: u32, resume: boo
         sync_folder(&folder).map_err(|errno| attempt.failed(errno))?;
     }
     upload.upload_id = Some(file_id(&file).map_err(|errno| attempt.failed(errno))?);
+    Ok(upload)
+}
+
+/// All that makes it durable was done before the first part was stored.
+pub(super) fn resume(root: &Root, mut upload: Upload) -> Result<Upload, StoreError> {
+    let (file, _) = open_temporary_as(root, &upload, "write")?;
+    upload.upload_id =
+        Some(file_id(&file).map_err(|errno| Attempt::new(root, "write", upload.key.as_str()).failed(errno))?);
     Ok(upload)
 }
 

@@ -11,9 +11,9 @@ async fn refused_everywhere(place: &Place, upload: &Upload, why: &str) {
     let answers = [
         place.store.head(key).await.map(drop),
         place.store.read(key, 0..4, &pin, &|_| ()).await.map(drop),
-        place.store.begin(key, TOKEN, 2, false).await.map(drop),
-        place.store.part(upload, 0, Bytes::from_static(b"ours")).await,
-        place.store.publish(upload, 4).await.map(drop),
+        place.store.begin(key, TOKEN, SHAPE).await.map(drop),
+        place.store.part(upload, 0, 0, Bytes::from_static(b"ours")).await.map(drop),
+        place.store.publish(upload, &[], 4).await.map(drop),
         place.store.abandon(upload).await,
     ];
     for (number, answer) in answers.into_iter().enumerate() {
@@ -69,10 +69,10 @@ async fn a_symlink_under_the_temporary_name_is_not_followed() {
     let victim = place.outside.join("victim");
     fs::write(&victim, b"them").unwrap();
     symlink(&victim, place.path(&temporary(TOKEN))).unwrap();
-    let refused = place.store.begin(&key("a"), TOKEN, 2, false).await.unwrap_err();
+    let refused = place.store.begin(&key("a"), TOKEN, SHAPE).await.unwrap_err();
     assert_eq!(refused.kind, StoreErrorKind::Refused, "{refused}");
-    let upload = Upload { key: key("a"), token: TOKEN.into(), upload_id: None };
-    let refused = place.store.part(&upload, 0, Bytes::from_static(b"ours")).await.unwrap_err();
+    let upload = Upload { key: key("a"), token: TOKEN.into(), upload_id: None, parts: 2 };
+    let refused = place.store.part(&upload, 0, 0, Bytes::from_static(b"ours")).await.unwrap_err();
     assert_eq!(refused.kind, StoreErrorKind::Refused, "{refused}");
     assert_eq!(fs::read(&victim).unwrap(), b"them");
 }
@@ -85,8 +85,8 @@ async fn a_hard_link_under_our_names_keeps_its_bytes() {
     fs::hard_link(&victim, place.path("a")).unwrap();
     assert_eq!(place.copy("a", b"ours").await.unwrap_err().kind, StoreErrorKind::Exists);
     fs::hard_link(&victim, place.path(&temporary(OTHER_TOKEN))).unwrap();
-    let upload = place.store.begin(&key("b"), OTHER_TOKEN, 2, false).await.unwrap();
-    let lost = place.store.part(&upload, 0, Bytes::from_static(b"ours")).await.unwrap_err();
+    let upload = place.store.begin(&key("b"), OTHER_TOKEN, SHAPE).await.unwrap();
+    let lost = place.store.part(&upload, 0, 0, Bytes::from_static(b"ours")).await.unwrap_err();
     assert_eq!(lost.kind, StoreErrorKind::Lost);
     assert_eq!(fs::read(&victim).unwrap(), b"them");
 }
@@ -120,9 +120,9 @@ async fn a_fifo_in_the_place_of_the_temporary_holds_nobody_up() {
     fs::remove_file(&path).unwrap();
     rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
     for answer in [
-        place.store.begin(&key("a"), TOKEN, 2, false).await.map(drop),
-        place.store.part(&upload, 0, Bytes::from_static(b"x")).await,
-        place.store.publish(&upload, 1).await.map(drop),
+        place.store.begin(&key("a"), TOKEN, SHAPE).await.map(drop),
+        place.store.part(&upload, 0, 0, Bytes::from_static(b"x")).await.map(drop),
+        place.store.publish(&upload, &[], 1).await.map(drop),
     ] {
         let refused = answer.unwrap_err();
         assert!(refused.message.ends_with("it is a FIFO, not a regular file"), "{refused}");
@@ -133,6 +133,6 @@ async fn a_fifo_in_the_place_of_the_temporary_holds_nobody_up() {
 async fn a_file_in_the_place_of_a_folder_is_named() {
     let place = Place::new();
     place.put("one", b"");
-    let upload = Upload { key: key("one/two/a"), token: TOKEN.into(), upload_id: None };
+    let upload = Upload { key: key("one/two/a"), token: TOKEN.into(), upload_id: None, parts: 2 };
     refused_everywhere(&place, &upload, "`one` is not a folder").await;
 }

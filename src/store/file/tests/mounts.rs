@@ -40,9 +40,9 @@ async fn another_file_system_below_the_root_is_refused() {
     fs::write(disk.0.join("b"), b"them").unwrap();
     for answer in [
         place.store.head(&key("disk/b")).await.map(drop),
-        place.store.begin(&key("disk/b"), TOKEN, 2, false).await.map(drop),
-        place.store.part(&upload, 0, Bytes::from_static(b"x")).await,
-        place.store.publish(&upload, 1).await.map(drop),
+        place.store.begin(&key("disk/b"), TOKEN, SHAPE).await.map(drop),
+        place.store.part(&upload, 0, 0, Bytes::from_static(b"x")).await.map(drop),
+        place.store.publish(&upload, &[], 1).await.map(drop),
         place.store.abandon(&upload).await,
     ] {
         let refused = answer.unwrap_err();
@@ -61,10 +61,10 @@ async fn a_full_store_keeps_what_it_has_and_goes_on() {
     let store = FileStore::open(&disk.0, None, Throttle::unlimited()).unwrap();
     let bytes = pattern(2 * MIB);
     let part = |number: usize| Bytes::copy_from_slice(&bytes[number * MIB / 2..(number + 1) * MIB / 2]);
-    let upload = store.begin(&key("a"), TOKEN, 2, false).await.unwrap();
-    store.part(&upload, 0, part(0)).await.unwrap();
-    store.part(&upload, MIB as u64 / 2, part(1)).await.unwrap();
-    let full = store.part(&upload, MIB as u64, part(2)).await.unwrap_err();
+    let upload = store.begin(&key("a"), TOKEN, SHAPE).await.unwrap();
+    store.part(&upload, 0, 0, part(0)).await.unwrap();
+    store.part(&upload, 0, MIB as u64 / 2, part(1)).await.unwrap();
+    let full = store.part(&upload, 0, MIB as u64, part(2)).await.unwrap_err();
     assert_eq!(full.kind, StoreErrorKind::NoSpace);
     assert!(full.message.ends_with(": no space left"), "{full}");
     let hint = full.hint.unwrap();
@@ -73,9 +73,9 @@ async fn a_full_store_keeps_what_it_has_and_goes_on() {
 
     disk.remount("size=4m");
     for number in 2..4 {
-        store.part(&upload, (number * MIB / 2) as u64, part(number)).await.unwrap();
+        store.part(&upload, 0, (number * MIB / 2) as u64, part(number)).await.unwrap();
     }
-    store.publish(&upload, bytes.len() as u64).await.unwrap();
+    store.publish(&upload, &[], bytes.len() as u64).await.unwrap();
     assert_eq!(fs::read(disk.0.join("a")).unwrap(), bytes);
 }
 
@@ -88,7 +88,7 @@ async fn a_read_only_store_is_read_and_not_written() {
     let store = FileStore::create(&disk.0, None, Throttle::unlimited()).unwrap();
     assert_eq!(store.head(&key("a")).await.unwrap().size, 5);
     for name in ["b", "folder/b"] {
-        let refused = store.begin(&key(name), TOKEN, 2, false).await.unwrap_err();
+        let refused = store.begin(&key(name), TOKEN, SHAPE).await.unwrap_err();
         assert_eq!(refused.kind, StoreErrorKind::Refused);
         assert!(refused.message.ends_with(": the file system is read-only"), "{refused}");
     }

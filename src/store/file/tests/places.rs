@@ -66,7 +66,7 @@ async fn an_absent_folder_can_be_asked() {
     assert_eq!(store.list("").await.unwrap(), []);
     assert_eq!(store.list("a/").await.unwrap(), []);
     assert!(store.free_bytes().await.unwrap() > Some(0));
-    let refused = store.begin(&key("a"), TOKEN, 2, false).await.unwrap_err();
+    let refused = store.begin(&key("a"), TOKEN, SHAPE).await.unwrap_err();
     assert_eq!(refused.kind, StoreErrorKind::Refused);
     assert_eq!(place.text(&refused), "cannot write `a` in ROOT/not/yet: the folder `ROOT/not/yet` is not there");
     assert!(!place.path("not").exists());

@@ -11,7 +11,7 @@ async fn facts_are_size_and_version() {
     let place = Place::new();
     let path = place.put("dumps/a.gz", b"12345");
     let facts = place.store.head(&key("dumps/a.gz")).await.unwrap();
-    assert_eq!((facts.size, facts.sha256), (5, None));
+    assert_eq!((facts.size, facts.digests.sha256), (5, None));
     let modified = fs::metadata(&path).unwrap().modified().unwrap();
     let since = modified.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
     assert_eq!(facts.modified_ms.map(i128::from), i128::try_from(since).ok());
@@ -36,7 +36,7 @@ async fn ranges_are_exact() {
     let end = bytes.len();
     for range in [0..end, 0..1, end - 1..end, 5..5, end..end, MIB - 1..2 * MIB + 1] {
         let wanted = range.start as u64..range.end as u64;
-        assert_eq!(place.store.read(&key("a"), wanted, &pin, &|_| ()).await.unwrap(), bytes[range]);
+        assert_eq!(place.store.read(&key("a"), wanted, &pin, &|_| ()).await.unwrap().bytes, bytes[range]);
     }
     let short = place.store.read(&key("a"), 0..end as u64 + 1, &pin, &|_| ()).await.unwrap_err();
     assert_eq!(short.kind, StoreErrorKind::Short);
@@ -48,7 +48,7 @@ async fn an_empty_file_is_an_object() {
     place.put("empty", b"");
     let pin = place.pin("empty").await;
     assert_eq!(pin.size, 0);
-    assert_eq!(place.store.read(&key("empty"), 0..0, &pin, &|_| ()).await.unwrap(), b""[..]);
+    assert_eq!(place.store.read(&key("empty"), 0..0, &pin, &|_| ()).await.unwrap().bytes, b""[..]);
     fs::write(place.path("empty"), b"x").unwrap();
     assert_eq!(place.store.read(&key("empty"), 0..0, &pin, &|_| ()).await.unwrap_err().kind, StoreErrorKind::Changed);
 }
@@ -61,7 +61,7 @@ async fn slices_make_the_same_whole() {
     let bytes = pattern(MIB + 3);
     place.put("a", &bytes);
     let pin = place.pin("a").await;
-    assert_eq!(place.store.read(&key("a"), 1..pin.size, &pin, &|_| ()).await.unwrap(), bytes[1..]);
+    assert_eq!(place.store.read(&key("a"), 1..pin.size, &pin, &|_| ()).await.unwrap().bytes, bytes[1..]);
     assert_eq!(counting.counters().bytes_read.load(Ordering::Relaxed), pin.size - 1);
     assert_eq!(counting.counters().requests.load(Ordering::Relaxed), 2);
 }
@@ -94,7 +94,8 @@ async fn read_while(change: impl FnOnce(&Place, &Path)) -> (Place, Result<Bytes,
     let path = place.put("a", &pattern(8 * MIB));
     let pin = place.pin("a").await;
     let store = place.store.clone();
-    let reader = tokio::spawn(async move { store.read(&key("a"), 0..pin.size, &pin, &|_| ()).await });
+    let reader =
+        tokio::spawn(async move { store.read(&key("a"), 0..pin.size, &pin, &|_| ()).await.map(|read| read.bytes) });
     while counting.counters().bytes_read.load(Ordering::Relaxed) == 0 {
         tokio::task::yield_now().await;
     }

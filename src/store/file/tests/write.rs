@@ -25,9 +25,9 @@ async fn objects_of_all_sizes_arrive() {
 async fn publishing_tells_the_facts() {
     let place = Place::new();
     let upload = place.begin("a").await;
-    place.store.part(&upload, 0, pattern(10).into()).await.unwrap();
+    place.store.part(&upload, 0, 0, pattern(10).into()).await.unwrap();
     assert_eq!(place.store.head(&key("a")).await.unwrap_err().kind, StoreErrorKind::Missing, "not before");
-    let facts = place.store.publish(&upload, 10).await.unwrap();
+    let facts = place.store.publish(&upload, &[], 10).await.unwrap();
     assert_eq!(place.store.head(&key("a")).await.unwrap(), facts);
 }
 
@@ -38,9 +38,9 @@ async fn parts_come_in_any_order_and_again() {
     let upload = place.begin("a").await;
     for number in [3, 0, 0, 2, 1, 3] {
         let part = Bytes::copy_from_slice(&bytes[number * 100_000..(number + 1) * 100_000]);
-        place.store.part(&upload, number as u64 * 100_000, part).await.unwrap();
+        place.store.part(&upload, 0, number as u64 * 100_000, part).await.unwrap();
     }
-    place.store.publish(&upload, bytes.len() as u64).await.unwrap();
+    place.store.publish(&upload, &[], bytes.len() as u64).await.unwrap();
     assert_eq!(fs::read(place.path("a")).unwrap(), bytes);
 }
 
@@ -51,10 +51,10 @@ async fn parts_come_several_at_a_time() {
     let upload = place.begin("a").await;
     let parts = (0..8).map(|number| {
         let part = Bytes::copy_from_slice(&bytes[number * MIB..(number + 1) * MIB]);
-        place.store.part(&upload, (number * MIB) as u64, part)
+        place.store.part(&upload, 0, (number * MIB) as u64, part)
     });
     futures::future::try_join_all(parts).await.unwrap();
-    place.store.publish(&upload, bytes.len() as u64).await.unwrap();
+    place.store.publish(&upload, &[], bytes.len() as u64).await.unwrap();
     assert_eq!(fs::read(place.path("a")).unwrap(), bytes);
 }
 
@@ -75,13 +75,12 @@ async fn a_limited_store_writes_and_counts_the_same() {
 async fn a_new_process_goes_on_with_what_is_stored() {
     let place = Place::new();
     let first = place.begin("a").await;
-    place.store.part(&first, 0, Bytes::from_static(b"one")).await.unwrap();
+    place.store.part(&first, 0, 0, Bytes::from_static(b"one")).await.unwrap();
     let again = FileStore::open(&place.path(""), None, Throttle::unlimited()).unwrap();
-    for resume in [true, false] {
-        assert_eq!(again.begin(&key("a"), TOKEN, 6, resume).await.unwrap(), first);
-    }
-    again.part(&first, 3, Bytes::from_static(b"two")).await.unwrap();
-    again.publish(&first, 6).await.unwrap();
+    assert_eq!(again.resume(first.clone(), &[]).await.unwrap(), first);
+    assert_eq!(again.begin(&key("a"), TOKEN, SHAPE).await.unwrap(), first);
+    again.part(&first, 0, 3, Bytes::from_static(b"two")).await.unwrap();
+    again.publish(&first, &[], 6).await.unwrap();
     assert_eq!(fs::read(place.path("a")).unwrap(), b"onetwo");
 }
 
@@ -89,24 +88,24 @@ async fn a_new_process_goes_on_with_what_is_stored() {
 async fn a_temporary_that_was_lost_is_never_taken_for_the_old_one() {
     let place = Place::new();
     let first = place.begin("a").await;
-    place.store.part(&first, 0, Bytes::from_static(b"one")).await.unwrap();
+    place.store.part(&first, 0, 0, Bytes::from_static(b"one")).await.unwrap();
     fs::remove_file(place.path(&temporary(TOKEN))).unwrap();
-    let lost = place.store.part(&first, 3, Bytes::from_static(b"two")).await.unwrap_err();
+    let lost = place.store.part(&first, 0, 3, Bytes::from_static(b"two")).await.unwrap_err();
     assert_eq!(lost.kind, StoreErrorKind::Lost);
     assert_eq!(place.text(&lost), "cannot write `a` in ROOT: its temporary file is gone");
-    assert_eq!(place.store.publish(&first, 6).await.unwrap_err().kind, StoreErrorKind::Lost);
+    assert_eq!(place.store.publish(&first, &[], 6).await.unwrap_err().kind, StoreErrorKind::Lost);
 
-    let lost = place.store.begin(&key("a"), TOKEN, 2, true).await.unwrap_err();
+    let lost = place.store.resume(first.clone(), &[]).await.unwrap_err();
     assert_eq!(lost.kind, StoreErrorKind::Lost);
     assert_eq!(place.store.staged(&first, 0..3).await.unwrap_err().kind, StoreErrorKind::Lost);
     assert_eq!(names(&place.path("")), [""; 0], "going on makes nothing");
 
     let second = place.begin("a").await;
     assert_ne!(second.upload_id, first.upload_id);
-    let lost = place.store.part(&first, 3, Bytes::from_static(b"two")).await.unwrap_err();
+    let lost = place.store.part(&first, 0, 3, Bytes::from_static(b"two")).await.unwrap_err();
     assert_eq!(lost.kind, StoreErrorKind::Lost, "else the object would have a hole");
     fs::write(place.path(&temporary(TOKEN)), b"onetwo").unwrap();
-    assert_eq!(place.store.publish(&first, 6).await.unwrap_err().kind, StoreErrorKind::Lost);
+    assert_eq!(place.store.publish(&first, &[], 6).await.unwrap_err().kind, StoreErrorKind::Lost);
     assert!(!place.path("a").exists());
 }
 
@@ -114,9 +113,9 @@ async fn a_temporary_that_was_lost_is_never_taken_for_the_old_one() {
 async fn an_unfinished_upload_is_not_published() {
     let place = Place::new();
     let upload = place.begin("a").await;
-    place.store.part(&upload, 0, Bytes::from_static(b"12345")).await.unwrap();
+    place.store.part(&upload, 0, 0, Bytes::from_static(b"12345")).await.unwrap();
     for size in [4, 6] {
-        let lost = place.store.publish(&upload, size).await.unwrap_err();
+        let lost = place.store.publish(&upload, &[], size).await.unwrap_err();
         assert_eq!(lost.kind, StoreErrorKind::Lost);
         assert_eq!(place.text(&lost), format!("cannot publish `a` in ROOT: the temporary has 5 of {size} bytes"));
     }
@@ -127,23 +126,23 @@ async fn an_unfinished_upload_is_not_published() {
 async fn publishing_twice_is_publishing_once() {
     let place = Place::new();
     let upload = place.begin("a").await;
-    place.store.part(&upload, 0, Bytes::from_static(b"12345")).await.unwrap();
-    let facts = place.store.publish(&upload, 5).await.unwrap();
-    assert_eq!(place.store.publish(&upload, 5).await.unwrap(), facts);
+    place.store.part(&upload, 0, 0, Bytes::from_static(b"12345")).await.unwrap();
+    let facts = place.store.publish(&upload, &[], 5).await.unwrap();
+    assert_eq!(place.store.publish(&upload, &[], 5).await.unwrap(), facts);
     let without_id = Upload { upload_id: None, ..upload };
-    assert_eq!(place.store.publish(&without_id, 5).await.unwrap_err().kind, StoreErrorKind::Exists);
+    assert_eq!(place.store.publish(&without_id, &[], 5).await.unwrap_err().kind, StoreErrorKind::Exists);
 }
 
 #[tokio::test]
 async fn a_crash_between_link_and_unlink_was_a_publish() {
     let place = Place::new();
     let upload = place.begin("a").await;
-    place.store.part(&upload, 0, Bytes::from_static(b"12345")).await.unwrap();
+    place.store.part(&upload, 0, 0, Bytes::from_static(b"12345")).await.unwrap();
     fs::hard_link(place.path(&temporary(TOKEN)), place.path("a")).unwrap();
-    let lost = place.store.part(&upload, 0, Bytes::from_static(b"54321")).await.unwrap_err();
+    let lost = place.store.part(&upload, 0, 0, Bytes::from_static(b"54321")).await.unwrap_err();
     assert_eq!(lost.kind, StoreErrorKind::Lost, "a published object is never written to");
     let without_id = Upload { upload_id: None, ..upload };
-    place.store.publish(&without_id, 5).await.unwrap();
+    place.store.publish(&without_id, &[], 5).await.unwrap();
     assert_eq!(names(&place.path("")), ["a"]);
     assert_eq!(fs::read(place.path("a")).unwrap(), b"12345");
 }
@@ -176,12 +175,12 @@ async fn a_rename_never_replaces_either() {
 async fn abandoning_removes_our_temporary_only() {
     let place = Place::new();
     let ours = place.begin("folder/a").await;
-    let other = place.store.begin(&key("folder/a"), OTHER_TOKEN, 2, false).await.unwrap();
-    place.store.part(&other, 0, Bytes::from_static(b"other")).await.unwrap();
+    let other = place.store.begin(&key("folder/a"), OTHER_TOKEN, SHAPE).await.unwrap();
+    place.store.part(&other, 0, 0, Bytes::from_static(b"other")).await.unwrap();
     place.store.abandon(&ours).await.unwrap();
     place.store.abandon(&ours).await.unwrap();
     assert_eq!(names(&place.path("folder")), [temporary(OTHER_TOKEN)]);
-    place.store.publish(&other, 5).await.unwrap();
+    place.store.publish(&other, &[], 5).await.unwrap();
     place.store.abandon(&other).await.unwrap();
     assert_eq!(fs::read(place.path("folder/a")).unwrap(), b"other");
     place.store.abandon(&Upload { key: key("no/such/folder"), ..ours }).await.unwrap();
@@ -221,7 +220,7 @@ async fn the_longest_names_are_possible() {
 async fn a_token_is_no_path() {
     let place = Place::new();
     for token in ["", "../x", "a/b", "a b"] {
-        let refused = place.store.begin(&key("a"), token, 2, false).await.unwrap_err();
+        let refused = place.store.begin(&key("a"), token, SHAPE).await.unwrap_err();
         assert_eq!(refused.kind, StoreErrorKind::Refused, "{token}");
     }
     assert_eq!(names(&place.path("")), [""; 0]);
@@ -268,11 +267,11 @@ async fn what_is_staged_can_be_read_back() {
         let place = Place::with(throttle);
         let upload = place.begin("folder/a").await;
         let bytes = pattern(MIB);
-        place.store.part(&upload, 5, bytes.clone().into()).await.unwrap();
+        place.store.part(&upload, 0, 5, bytes.clone().into()).await.unwrap();
         let before = counting.counters().bytes_read.load(Ordering::Relaxed);
-        assert_eq!(place.store.staged(&upload, 6..MIB as u64 + 5).await.unwrap(), bytes[1..]);
+        assert_eq!(place.store.staged(&upload, 6..MIB as u64 + 5).await.unwrap().unwrap(), bytes[1..]);
         assert_eq!(counting.counters().bytes_read.load(Ordering::Relaxed) - before, MIB as u64 - 1);
-        assert_eq!(place.store.staged(&upload, 7..7).await.unwrap(), b""[..]);
+        assert_eq!(place.store.staged(&upload, 7..7).await.unwrap().unwrap(), b""[..]);
         let lost = place.store.staged(&upload, 0..MIB as u64 + 6).await.unwrap_err();
         assert_eq!(lost.kind, StoreErrorKind::Lost);
         assert_eq!(

@@ -1,0 +1,160 @@
+//! The stores `s3`, `gcs` and `azure`: buckets that are reached over HTTP.
+//!
+//! `object_store` makes and signs the requests, through its concrete types: only these have the part numbers that a
+//! copy needs to go on after a crash. Its own retries are off. What it does not ask for (lists of uploads and parts,
+//! completion that never overwrites) are requests of our own, presigned by it. All of them pass one connector.
+
+mod digests;
+mod error;
+mod open;
+mod source;
+mod target;
+mod uploads;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use object_store::ObjectStore;
+use object_store::aws::AmazonS3;
+use object_store::client::HttpClient;
+use object_store::list::PaginatedListStore;
+use object_store::multipart::MultipartStore;
+use object_store::path::Path;
+use object_store::signer::Signer;
+use tokio::sync::OnceCell;
+
+pub use self::open::{BucketOptions, S3Options};
+
+use self::error::Attempt;
+use super::http::{Done, Patience};
+use super::{StoreError, StoreErrorKind};
+use crate::id::Key;
+
+/// A bucket, or what lies in it under a prefix. Clones share the connections and what was learned of the store.
+#[derive(Clone)]
+pub struct BucketStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    cloud: Cloud,
+    /// For requests of our own.
+    http: HttpClient,
+    patience: Patience,
+    /// What all keys start with; empty, or with `/` at its end.
+    prefix: String,
+    identity: String,
+    /// Whether the store keeps `If-None-Match: *` of a plain PUT; asked at the first write.
+    create_only: OnceCell<bool>,
+    /// Set once the store has refused a checksum that it does not know.
+    without_checksums: AtomicBool,
+    /// Set once the store has refused a condition on completing an upload.
+    without_conditions: AtomicBool,
+}
+
+/// The kinds of clouds, each with its clients.
+enum Cloud {
+    /// Amazon S3, and what speaks its protocol.
+    S3 {
+        /// Asks for checksums with every answer.
+        reader: Box<AmazonS3>,
+        /// Sends a CRC-64/NVME with every part.
+        writer: Box<AmazonS3>,
+        /// Sends none: for stores that refuse it.
+        plain: Box<AmazonS3>,
+    },
+}
+
+impl BucketStore {
+    /// As [`Store::identity`](super::Store::identity).
+    #[must_use]
+    pub fn identity(&self) -> &str {
+        &self.inner.identity
+    }
+
+    /// Whether one of two buckets lies in the other: the same bucket, and one prefix that starts with the other.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let (one, other) = (self.identity(), other.identity());
+        one.starts_with(other) || other.starts_with(one)
+    }
+
+    /// A bucket has no end that it would tell of.
+    #[expect(clippy::unused_async, reason = "as the other stores have it")]
+    pub async fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
+
+    fn path(&self, doing: &'static str, key: &Key) -> Result<Path, StoreError> {
+        let full = format!("{}{key}", self.inner.prefix);
+        Path::parse(&full).map_err(|error| {
+            let message = format!("cannot {doing} `{key}` in {}: {error}", self.inner.identity);
+            StoreError::new(StoreErrorKind::Refused, message).hint("rename the object; no request can be made for it")
+        })
+    }
+
+    /// Makes one request until it succeeds, is refused, or has failed often enough.
+    async fn call<T, F, C>(&self, attempt: Attempt<'_>, call: C) -> Result<Done<T>, StoreError>
+    where
+        F: Future<Output = Result<T, object_store::Error>>,
+        C: FnMut() -> F,
+    {
+        self.inner.patience.call(call).await.map_err(|gave_up| attempt.failed(&gave_up))
+    }
+
+    fn attempt<'a>(&'a self, doing: &'static str, name: &'a str) -> Attempt<'a> {
+        Attempt { store: &self.inner.identity, doing, name }
+    }
+}
+
+impl Cloud {
+    fn reader(&self) -> &dyn ObjectStore {
+        match self {
+            Self::S3 { reader, .. } => &**reader,
+        }
+    }
+
+    fn pages(&self) -> &dyn PaginatedListStore {
+        match self {
+            Self::S3 { reader, .. } => &**reader,
+        }
+    }
+
+    fn writer(&self, checksums: bool) -> &dyn ObjectStore {
+        match self {
+            Self::S3 { writer, plain, .. } => {
+                if checksums {
+                    &**writer
+                } else {
+                    &**plain
+                }
+            }
+        }
+    }
+
+    fn uploader(&self, checksums: bool) -> &dyn MultipartStore {
+        match self {
+            Self::S3 { writer, plain, .. } => {
+                if checksums {
+                    &**writer
+                } else {
+                    &**plain
+                }
+            }
+        }
+    }
+
+    fn signer(&self) -> &dyn Signer {
+        match self {
+            Self::S3 { plain, .. } => &**plain,
+        }
+    }
+}
+
+impl fmt::Debug for BucketStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BucketStore({})", self.inner.identity)
+    }
+}

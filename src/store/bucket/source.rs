@@ -1,0 +1,140 @@
+//! Reading: facts, ranges pinned to one version of an object, and listings.
+
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use object_store::list::PaginatedListOptions;
+use object_store::{GetOptions, GetRange};
+
+use super::{BucketStore, digests};
+use crate::id::{Key, RESERVED_FOLDER};
+use crate::store::http::Answer;
+use crate::store::{Listed, ObjectFacts, Pin, Read, Seen, Source, StoreError, StoreErrorKind};
+
+impl Source for BucketStore {
+    async fn head(&self, key: &Key) -> Result<ObjectFacts, StoreError> {
+        let path = self.path("read", key)?;
+        let reader = self.inner.cloud.reader();
+        let done = self
+            .call(self.attempt("read", key.as_str()), || reader.get_opts(&path, GetOptions::new().with_head(true)))
+            .await?;
+        Ok(facts(&done.value.meta, &done.answer))
+    }
+
+    /// Pinned by `If-Match`, and by comparing what the answer says: a store may ignore the condition.
+    async fn read(&self, key: &Key, range: Range<u64>, pin: &Pin, seen: Seen<'_>) -> Result<Read, StoreError> {
+        let path = self.path("read", key)?;
+        let attempt = self.attempt("read", key.as_str());
+        let reader = self.inner.cloud.reader();
+        let whole = range.start == 0 && range.end == pin.size;
+        if range.is_empty() && !whole {
+            return Ok(Read { bytes: Bytes::new(), facts: None });
+        }
+        let length = usize::try_from(range.end - range.start).expect("a part fits into memory");
+        let done = self
+            .call(attempt, || {
+                // A weak tag never matches `If-Match` (RFC 9110 §8.8.3.2); then the answer's own is compared.
+                let condition = (!pin.etag.starts_with("W/")).then(|| format!("\"{}\"", pin.etag));
+                let range = (!whole).then(|| GetRange::Bounded(range.clone()));
+                let options = GetOptions { if_match: condition, range, ..GetOptions::default() };
+                let path = &path;
+                async move {
+                    let found = reader.get_opts(path, options).await?;
+                    let meta = found.meta.clone();
+                    let bytes = collect(found.into_stream(), length, seen).await?;
+                    Ok((meta, bytes))
+                }
+            })
+            .await?;
+        let (meta, bytes) = done.value;
+        let facts = facts(&meta, &done.answer);
+        if facts.etag != pin.etag || facts.size != pin.size {
+            let why = if facts.size == pin.size {
+                format!("it changed: version {} now, {} when it was looked at first", facts.etag, pin.etag)
+            } else {
+                format!("it changed, from {} to {} bytes", pin.size, facts.size)
+            };
+            return Err(attempt
+                .refused(StoreErrorKind::Changed, why)
+                .hint("let the writer finish, then run the same plan again"));
+        }
+        Ok(Read { bytes, facts: Some(Box::new(facts)) })
+    }
+
+    /// Keys that are no [`Key`] are left out, and Backhaul's own folder, unless `prefix` starts with it.
+    async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
+        let ours = prefix.starts_with(RESERVED_FOLDER);
+        let parse = if ours { Key::parse_any } else { Key::parse };
+        let full = format!("{}{prefix}", self.inner.prefix);
+        let pages = self.inner.cloud.pages();
+        let mut listed = Vec::new();
+        let mut token: Option<String> = None;
+        loop {
+            let done = self
+                .call(self.attempt("list", prefix), || {
+                    let options = PaginatedListOptions { page_token: token.clone(), ..PaginatedListOptions::default() };
+                    pages.list_paginated(Some(&full).filter(|full| !full.is_empty()).map(String::as_str), options)
+                })
+                .await?;
+            for object in done.value.result.objects {
+                let Some(name) = object.location.as_ref().strip_prefix(&*self.inner.prefix) else { continue };
+                let Ok(key) = parse(name) else { continue };
+                if !ours && key.as_str().starts_with(&format!("{RESERVED_FOLDER}/")) {
+                    continue;
+                }
+                let etag = object.e_tag.as_deref().map(digests::unquoted);
+                let modified_ms = Some(object.last_modified.timestamp_millis());
+                listed.push(Listed { key, size: object.size, etag, modified_ms });
+            }
+            token = done.value.page_token;
+            if token.is_none() {
+                break;
+            }
+        }
+        listed.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+        Ok(listed)
+    }
+}
+
+/// Puts exactly `length` bytes together; another number of them is an error of the connection.
+async fn collect(
+    mut stream: impl futures::Stream<Item = object_store::Result<Bytes>> + Unpin,
+    length: usize,
+    seen: Seen<'_>,
+) -> object_store::Result<Bytes> {
+    let wrong = |came: usize| object_store::Error::Generic {
+        store: "body",
+        source: format!("{came} bytes came instead of {length}").into(),
+    };
+    let mut buffer = BytesMut::new();
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk?;
+        seen(chunk.len() as u64);
+        // A small object comes in one piece, which needs no copy.
+        if buffer.is_empty() && chunk.len() == length {
+            return match stream.next().await {
+                None => Ok(chunk),
+                Some(more) => Err(wrong(length + more?.len())),
+            };
+        }
+        if buffer.is_empty() {
+            buffer.reserve(length);
+        }
+        if buffer.len() + chunk.len() > length {
+            return Err(wrong(buffer.len() + chunk.len()));
+        }
+        buffer.extend_from_slice(&chunk);
+    }
+    if buffer.len() == length { Ok(buffer.freeze()) } else { Err(wrong(buffer.len())) }
+}
+
+pub(super) fn facts(meta: &object_store::ObjectMeta, answer: &Answer) -> ObjectFacts {
+    ObjectFacts {
+        size: meta.size,
+        etag: meta.e_tag.as_deref().map(digests::unquoted).unwrap_or_default(),
+        modified_ms: Some(meta.last_modified.timestamp_millis()),
+        digests: digests::known(answer),
+        metadata: digests::metadata(answer),
+    }
+}

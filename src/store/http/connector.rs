@@ -1,0 +1,247 @@
+//! The connector below `object_store`, and below requests of our own: one client with our timeouts, which counts, holds
+//! back, and watches.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::{self, Stream, StreamExt};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use jiff::Timestamp;
+use object_store::ClientOptions;
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse, HttpResponseBody,
+    HttpService,
+};
+use tokio::time::Instant;
+
+use super::answer::{Answer, Trouble, retry_after};
+use crate::store::throttle::SLICE;
+use crate::store::{StoreError, StoreErrorKind, Throttle};
+
+/// Longest time until a connection stands, TLS included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connections that nobody used for so long are closed: stores close theirs too (S3 after about 20 s), and a request
+/// that meets a closing one fails.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Bytes of an error's body that are read.
+const ERROR_BODY_MAX: usize = 64 * 1024;
+
+/// Makes the HTTP client of one store. `ca` is a bundle of PEM certificates that are trusted besides the system's.
+///
+/// # Errors
+/// [`StoreError`] of kind `Refused`: a bundle that cannot be read, or no trusted certificates at all.
+pub(in crate::store) fn client(ca: Option<&[u8]>) -> Result<reqwest::Client, StoreError> {
+    // Whoever comes second finds the same one installed.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let refused = |error: reqwest::Error| StoreError::new(StoreErrorKind::Refused, reason(&error));
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("backhaul/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .http1_only()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(IDLE_TIMEOUT);
+    if let Some(pem) = ca {
+        builder = builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(pem).map_err(refused)?);
+    }
+    builder.build().map_err(refused)
+}
+
+/// The chain of reasons in one line, without URLs: they may carry signatures.
+fn reason(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// One store's way to its servers. Clones share the connections.
+#[derive(Debug, Clone)]
+pub(in crate::store) struct Connector {
+    client: reqwest::Client,
+    throttle: Throttle,
+    /// A request without a byte in either direction for so long is given up.
+    stall: Duration,
+}
+
+impl Connector {
+    pub(in crate::store) const fn new(client: reqwest::Client, throttle: Throttle, stall: Duration) -> Self {
+        Self { client, throttle, stall }
+    }
+}
+
+impl HttpConnector for Connector {
+    /// The library's own options are left aside: everything it would set is set in [`client`].
+    fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(self.clone()))
+    }
+}
+
+#[async_trait]
+impl HttpService for Connector {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        self.throttle.request().await;
+        let host = request.uri().authority().map(ToString::to_string).unwrap_or_default();
+        let (parts, body) = request.into_parts();
+        let url = parts.uri.to_string().parse().map_err(|error| HttpError::new(HttpErrorKind::Request, error))?;
+        let mut request = reqwest::Request::new(parts.method, url);
+        *request.headers_mut() = parts.headers;
+        let watch = Watch::new(self.stall);
+        *request.body_mut() = Some(self.sent(body, &watch).await);
+        let answered = tokio::select! {
+            answered = self.client.execute(request) => answered.map_err(|error| trouble(&error)),
+            () = watch.stalled() => Err(Trouble::Stalled(self.stall)),
+        };
+        let response = match answered {
+            Ok(response) => http::Response::<reqwest::Body>::from(response),
+            Err(trouble) => {
+                let error = http_error(&trouble);
+                Answer { host, trouble: Some(trouble), ..Answer::default() }.keep();
+                return Err(error);
+            }
+        };
+        self.answered(host, response).await
+    }
+}
+
+impl Connector {
+    /// The request's body, its bytes let through by the throttle slice by slice, each a sign of life.
+    async fn sent(&self, body: HttpRequestBody, watch: &Watch) -> reqwest::Body {
+        let length = body.content_length() as u64;
+        if length <= SLICE {
+            self.throttle.write(length).await;
+            watch.sign();
+            return match body.collect().await {
+                Ok(collected) => collected.to_bytes().into(),
+                Err(_) => reqwest::Body::default(),
+            };
+        }
+        let (throttle, watch) = (self.throttle.clone(), watch.clone());
+        let slices = body.into_data_stream().flat_map(|bytes| stream::iter(slices(bytes)));
+        reqwest::Body::wrap_stream(slices.then(move |slice| {
+            let (throttle, watch) = (throttle.clone(), watch.clone());
+            async move {
+                if let Ok(bytes) = &slice {
+                    throttle.write(bytes.len() as u64).await;
+                }
+                watch.sign();
+                slice
+            }
+        }))
+    }
+
+    /// Keeps what the answer says, and hands on its body; that of an error is read here.
+    async fn answered(&self, host: String, response: http::Response<reqwest::Body>) -> Result<HttpResponse, HttpError> {
+        let (parts, body) = response.into_parts();
+        let answer = Answer {
+            host,
+            status: Some(parts.status.as_u16()),
+            retry_after: retry_after(&parts.headers, Timestamp::now()),
+            headers: parts.headers.clone(),
+            ..Answer::default()
+        };
+        let mut body = Box::pin(self.received(body));
+        if parts.status.is_success() {
+            answer.keep();
+            let frames = body.map(|bytes| bytes.map(Frame::data));
+            return Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(StreamBody::new(frames))));
+        }
+        let mut text = Vec::new();
+        while let Some(Ok(bytes)) = body.next().await {
+            text.extend_from_slice(&bytes[..bytes.len().min(ERROR_BODY_MAX - text.len())]);
+            if text.len() == ERROR_BODY_MAX {
+                break;
+            }
+        }
+        answer.with_error_body(&text).keep();
+        Ok(HttpResponse::from_parts(parts, HttpResponseBody::from(Bytes::from(text))))
+    }
+
+    /// The answer's body. What limits reading holds back the next bytes, and with them the sender.
+    fn received(&self, body: reqwest::Body) -> impl Stream<Item = Result<Bytes, HttpError>> + Send + Sync + use<> {
+        let (throttle, stall) = (self.throttle.clone(), self.stall);
+        let state = (Some(body.into_data_stream()), throttle);
+        sync_stream(stream::unfold(state, move |(body, throttle)| async move {
+            let mut body = body?;
+            let next = match tokio::time::timeout(stall, body.next()).await {
+                Ok(Some(Ok(bytes))) => {
+                    throttle.read(bytes.len() as u64).await;
+                    return Some((Ok(bytes), (Some(body), throttle)));
+                }
+                Ok(None) => return None,
+                Ok(Some(Err(error))) => trouble(&error),
+                Err(_) => Trouble::Stalled(stall),
+            };
+            let error = http_error(&next);
+            Answer::broke_off(next);
+            Some((Err(error), (None, throttle)))
+        }))
+    }
+}
+
+/// `object_store` wants bodies that are `Sync`; a stream that is only ever polled through `&mut` is, with a lock that is
+/// never contended.
+fn sync_stream<S: Stream + Send>(stream: S) -> impl Stream<Item = S::Item> + Send + Sync {
+    let stream = std::sync::Mutex::new(Box::pin(stream));
+    stream::poll_fn(move |context| stream.lock().expect("polling does not panic").as_mut().poll_next(context))
+}
+
+fn slices(bytes: Result<Bytes, HttpError>) -> Vec<Result<Bytes, HttpError>> {
+    let Ok(mut bytes) = bytes else { return vec![bytes] };
+    let slice = usize::try_from(SLICE).expect("a quarter of a MiB");
+    let mut slices = Vec::with_capacity(bytes.len() / slice + 1);
+    while bytes.len() > slice {
+        slices.push(Ok(bytes.split_to(slice)));
+    }
+    slices.push(Ok(bytes));
+    slices
+}
+
+fn trouble(error: &reqwest::Error) -> Trouble {
+    if error.is_connect() { Trouble::Connect(reason(error)) } else { Trouble::Broken(reason(error)) }
+}
+
+fn http_error(trouble: &Trouble) -> HttpError {
+    let (kind, text) = match trouble {
+        Trouble::Connect(text) => (HttpErrorKind::Connect, text.clone()),
+        Trouble::Broken(text) => (HttpErrorKind::Interrupted, text.clone()),
+        Trouble::Stalled(time) => (HttpErrorKind::Timeout, format!("no byte for {} s", time.as_secs_f32())),
+    };
+    HttpError::new(kind, std::io::Error::other(text))
+}
+
+/// Ends a request that shows no sign of life.
+#[derive(Debug, Clone)]
+struct Watch {
+    began: Instant,
+    /// Milliseconds after `began`.
+    last_sign: Arc<AtomicU64>,
+    stall: Duration,
+}
+
+impl Watch {
+    fn new(stall: Duration) -> Self {
+        Self { began: Instant::now(), last_sign: Arc::default(), stall }
+    }
+
+    fn sign(&self) {
+        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_sign.store(now, Ordering::Relaxed);
+    }
+
+    async fn stalled(&self) {
+        loop {
+            let deadline = self.began + Duration::from_millis(self.last_sign.load(Ordering::Relaxed)) + self.stall;
+            if Instant::now() >= deadline {
+                return;
+            }
+            tokio::time::sleep_until(deadline).await;
+        }
+    }
+}

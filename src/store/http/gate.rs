@@ -1,0 +1,154 @@
+//! Stays away from a store that is in trouble, so that many tasks do not make it worse: after several failures in a
+//! row one request at a time asks whether it is well again, at growing intervals, and all others wait or give up.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Failures in a row, without a success in between, after which the gate closes.
+const FAILURES: u32 = 4;
+
+/// How long the gate is closed at first; doubles while the store stays ill.
+const FIRST: Duration = Duration::from_millis(500);
+
+/// How long it is closed at most, unless the store itself asks for longer.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// How long a request waits before a closed gate. Longer waits give the step's place to another one.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// One for each region. Clones share the state.
+#[derive(Debug, Clone, Default)]
+pub(in crate::store) struct Gate {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// In a row.
+    failures: u32,
+    closed_until: Option<Instant>,
+    /// Counts closings: what was sent before the last one says nothing new.
+    closings: u64,
+}
+
+/// One request that was let through.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::store) struct Pass {
+    closings: u64,
+}
+
+impl Gate {
+    /// Lets a request through, after a wait if that is short.
+    ///
+    /// # Errors
+    /// How long the gate stays closed, if that is longer than a request waits.
+    pub(in crate::store) async fn pass(&self) -> Result<Pass, Duration> {
+        loop {
+            let wait = {
+                let mut state = self.lock();
+                let now = Instant::now();
+                match state.closed_until {
+                    Some(until) if until > now => until - now,
+                    Some(_) => {
+                        // This one asks; whoever comes meanwhile waits for what it finds.
+                        let pause = pause(state.failures);
+                        state.closed_until = Some(now + pause);
+                        return Ok(Pass { closings: state.closings });
+                    }
+                    None => return Ok(Pass { closings: state.closings }),
+                }
+            };
+            if wait > PATIENCE {
+                return Err(wait);
+            }
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// How long it stays closed; zero when it is open.
+    pub(in crate::store) fn closed_for(&self) -> Duration {
+        self.lock().closed_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
+    }
+
+    /// The store answered as it should.
+    pub(in crate::store) fn well(&self) {
+        let mut state = self.lock();
+        state.failures = 0;
+        state.closed_until = None;
+    }
+
+    /// The store did not answer, or said that it cannot now. `asked` is how long it wants to be left alone.
+    pub(in crate::store) fn ill(&self, pass: Pass, asked: Option<Duration>) {
+        let mut state = self.lock();
+        if pass.closings == state.closings {
+            state.failures = state.failures.saturating_add(1);
+        }
+        if state.failures >= FAILURES || asked.is_some() {
+            let until = Instant::now() + asked.unwrap_or_else(|| pause(state.failures));
+            state.closed_until = Some(state.closed_until.map_or(until, |before| before.max(until)));
+            state.closings += 1;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn pause(failures: u32) -> Duration {
+    FIRST.saturating_mul(1 << failures.saturating_sub(FAILURES).min(10)).min(LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn closes_after_failures_in_a_row_and_asks_one_at_a_time() {
+        let gate = Gate::default();
+        for _ in 0..FAILURES {
+            let pass = gate.pass().await.expect("open");
+            assert_eq!(gate.closed_for(), Duration::ZERO);
+            gate.ill(pass, None);
+        }
+        assert_eq!(gate.closed_for(), FIRST);
+        let began = Instant::now();
+        let asking = gate.pass().await.expect("a short wait");
+        assert_eq!(began.elapsed(), FIRST);
+        gate.ill(asking, None);
+        assert_eq!(gate.closed_for(), FIRST * 2, "it waits longer each time");
+        let asking = gate.pass().await.expect("still short");
+        let other = gate.clone();
+        let waiting = tokio::spawn(async move { other.pass().await.map(|_| Instant::now()) });
+        tokio::task::yield_now().await;
+        gate.well();
+        drop(asking);
+        waiting.await.expect("no panic").expect("let through");
+        assert_eq!(gate.closed_for(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_sent_before_the_gate_closed_does_not_close_it_longer() {
+        let gate = Gate::default();
+        let mut sent = Vec::new();
+        for _ in 0..100 {
+            sent.push(gate.pass().await.expect("open"));
+        }
+        for pass in sent {
+            gate.ill(pass, None);
+        }
+        assert!(gate.closed_for() <= FIRST * 2, "{:?}", gate.closed_for());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_names_a_time_is_left_alone_for_it() {
+        let gate = Gate::default();
+        let pass = gate.pass().await.expect("open");
+        gate.ill(pass, Some(Duration::from_secs(20)));
+        assert_eq!(gate.pass().await.expect_err("longer than patience"), Duration::from_secs(20));
+        tokio::time::advance(Duration::from_secs(20)).await;
+        assert!(gate.pass().await.is_ok());
+    }
+}

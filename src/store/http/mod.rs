@@ -1,0 +1,12 @@
+//! The one way to other machines: every request of every store passes here. It is counted, held back by the limits of
+//! its region, watched for stalls, and what the answer says beyond what a library passes on is kept.
+
+mod answer;
+mod connector;
+mod gate;
+mod retry;
+
+pub(super) use answer::{Answer, Trouble};
+pub(super) use connector::{Connector, client};
+pub(super) use gate::Gate;
+pub(super) use retry::{Done, GaveUp, Patience};
