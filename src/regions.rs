@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
 
 use crate::failure::{Cause, Failure};
-use crate::plan::{CatalogSpec, Place, Reference, Region, StoreSpec};
+use crate::plan::{CatalogSpec, Place, Region, StoreSpec, WrittenStore};
 use crate::store::{FileStore, Store, Throttle};
 
 /// Parts of one object: the least that any store takes (AWS and GCS, "Multipart upload limits").
@@ -30,16 +31,11 @@ pub enum Access {
 /// Never: texts serialize.
 #[must_use]
 pub fn as_written(regions: &[Region], folder: &Path) -> String {
-    let stored = regions.iter().map(|region| {
-        let StoreSpec::File { path, identity } = &region.store;
-        // What starts with a reference may be absolute once it is resolved, and then `join` lets it be.
-        StoredRegion {
-            name: region.name.to_string(),
-            store: "file".to_owned(),
-            folder: folder.to_string_lossy().into_owned(),
-            path: path.as_str().to_owned(),
-            identity: identity.clone(),
-        }
+    // What starts with a reference may be absolute once it is resolved, and then `join` lets it be.
+    let stored = regions.iter().map(|region| StoredRegion {
+        name: region.name.to_string(),
+        folder: folder.to_string_lossy().into_owned(),
+        store: WrittenStore::of(&region.store),
     });
     serde_json::to_string(&stored.collect::<Vec<_>>()).expect("texts serialize")
 }
@@ -47,15 +43,21 @@ pub fn as_written(regions: &[Region], folder: &Path) -> String {
 /// The regions of a recorded run, to be looked at only, without limits.
 ///
 /// # Errors
-/// When the text is not what [`as_written`] of this version writes.
+/// When the text is not what [`as_written`] of this version or of an earlier one writes.
 pub fn recorded(text: &str, environment: &Environment) -> Result<Regions, serde_json::Error> {
-    let stored: Vec<StoredRegion> = serde_json::from_str(text)?;
+    let mut stored: Vec<Map<String, Value>> = serde_json::from_str(text)?;
+    for region in &mut stored {
+        // Before there were others than folders, the type's name was this.
+        if let Some(kind) = region.remove("store") {
+            region.insert("type".to_owned(), kind);
+        }
+    }
+    let stored: Vec<StoredRegion> = serde_json::from_value(stored.into_iter().map(Value::Object).collect())?;
     let folder = stored.first().map(|region| PathBuf::from(&region.folder)).unwrap_or_default();
     let specs = stored.into_iter().map(|region| {
-        let path: Reference = region.path.parse().map_err(serde::de::Error::custom)?;
         Ok(Region {
             name: region.name.as_str().into(),
-            store: StoreSpec::File { path, identity: region.identity },
+            store: region.store.to_spec().map_err(serde::de::Error::custom)?,
             catalog: CatalogSpec::Store,
             place: Place::default(),
         })
@@ -69,11 +71,9 @@ pub fn recorded(text: &str, environment: &Environment) -> Result<Regions, serde_
 #[derive(Serialize, Deserialize)]
 struct StoredRegion {
     name: String,
-    store: String,
     folder: String,
-    path: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    identity: Option<String>,
+    #[serde(flatten)]
+    store: WrittenStore,
 }
 
 /// Why a region is opened.
@@ -172,8 +172,10 @@ impl Regions {
     async fn open_now(&self, index: usize, role: Role) -> Result<Store, Failure> {
         let region = self.specs[index].clone();
         let throttle = self.throttles[index].clone();
-        let StoreSpec::File { path, identity } = region.store;
         let unreachable = |message: String, hint: Option<String>| Failure { cause: Cause::Unreachable, message, hint };
+        let StoreSpec::File { path, identity } = region.store else {
+            return Err(unreachable(format!("region `{}`: object stores are not opened yet", region.name), None));
+        };
         let path = path.expand(&*self.environment).map_err(|missing| {
             let hint = format!("set it: export {}=…", missing.name);
             unreachable(format!("region `{}`: {missing}", region.name), Some(hint))
@@ -187,5 +189,59 @@ impl Regions {
         opened.await.expect("opening a folder does not panic").map(Store::File).map_err(|error| {
             unreachable(format!("region `{}` cannot be reached: {}", region.name, error.message), error.hint)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::parse;
+
+    const PLAN: &str = "version: 1
+name: t
+regions:
+  here: { store: { type: file, path: ./here, identity: /old } }
+  vault: { store: { type: s3, bucket: dr-vault, prefix: a, access_key_id: AKIA, secret_access_key: \"${S}\", timeout: 5m } }
+  box: { store: { type: azure, account: acct, container: box, sas_token: \"${T}\", ca_file: ca.pem } }
+  pail: { store: { type: gcs, bucket: pail, endpoint: \"http://127.0.0.1:4443\" } }
+backups: [{ id: x, from: here, to: [vault, box, pail] }]
+";
+
+    fn environment() -> Environment {
+        Arc::new(|_| panic!("nothing is resolved"))
+    }
+
+    #[test]
+    fn recorded_regions_are_those_of_the_plan() {
+        let plan = parse(PLAN.as_bytes(), Path::new("/plans/t.yaml")).expect("accepted").plan;
+        let text = as_written(&plan.regions, &plan.folder);
+        assert_eq!(
+            text,
+            r#"[{"name":"here","folder":"/plans","type":"file","path":"./here","identity":"/old"},"#.to_owned()
+                + r#"{"name":"vault","folder":"/plans","type":"s3","bucket":"dr-vault","prefix":"a/","access_key_id":"AKIA","secret_access_key":"${S}","timeout":"5m"},"#
+                + r#"{"name":"box","folder":"/plans","type":"azure","account":"acct","container":"box","sas_token":"${T}","ca_file":"ca.pem"},"#
+                + r#"{"name":"pail","folder":"/plans","type":"gcs","bucket":"pail","endpoint":"http://127.0.0.1:4443"}]"#
+        );
+        let regions = recorded(&text, &environment()).expect("readable");
+        assert_eq!(regions.folder, plan.folder);
+        for (recorded, planned) in regions.specs().iter().zip(&plan.regions) {
+            assert_eq!((&recorded.name, &recorded.store), (&planned.name, &planned.store));
+        }
+        assert_eq!(regions.specs().len(), 4);
+    }
+
+    #[test]
+    fn regions_recorded_before_there_were_buckets_are_read() {
+        let text = r#"[{"name":"here","store":"file","folder":"/plans","path":"${HERE}/x","identity":"/old"},
+                       {"name":"there","store":"file","folder":"/plans","path":"there"}]"#;
+        let regions = recorded(text, &environment()).expect("readable");
+        let store = |path: &str, identity: Option<&str>| StoreSpec::File {
+            path: path.parse().expect("a reference"),
+            identity: identity.map(str::to_owned),
+        };
+        assert_eq!(regions.folder, Path::new("/plans"));
+        assert_eq!(regions.specs()[0].store, store("${HERE}/x", Some("/old")));
+        assert_eq!(regions.specs()[1].store, store("there", None));
+        assert!(recorded(r#"[{"name":"here","folder":"/","type":"tape"}]"#, &environment()).is_err());
     }
 }

@@ -9,7 +9,7 @@ use crate::cli::{Global, LimitArgs};
 use crate::database::{Database, DatabaseError, DatabaseUrl, Holder, OpenError};
 use crate::error::CommandError;
 use crate::exit::Exit;
-use crate::plan::{self, Loaded, Plan, Region, StoreSpec, Timetable};
+use crate::plan::{self, Loaded, Plan, Reference, Region, Timetable};
 use crate::regions::{Regions, process_environment};
 use crate::report::Style;
 use crate::store::Throttle;
@@ -171,8 +171,8 @@ pub(super) fn unlimited_regions(plan: &Plan) -> Arc<Regions> {
 pub(super) fn check_references(plan: &Plan) -> Result<(), CommandError> {
     let mut missing = BTreeSet::new();
     for region in used_regions(plan) {
-        let StoreSpec::File { path, .. } = &region.store;
-        let unset = path.variables().filter(|name| std::env::var_os(name).is_none());
+        let variables = region.store.references().into_iter().flat_map(Reference::variables);
+        let unset = variables.filter(|name| std::env::var_os(name).is_none());
         missing.extend(unset.map(|name| (name.to_owned(), region.name.to_string())));
     }
     let Some((name, region)) = missing.first() else { return Ok(()) };

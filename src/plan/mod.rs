@@ -10,6 +10,7 @@ mod render;
 mod scalar;
 mod schema;
 mod shape;
+mod store_spec;
 mod suggest;
 mod unit;
 mod unset;
@@ -29,11 +30,13 @@ pub use read::{Loaded, parse, read};
 pub use reference::{BadReference, MissingVariable, Reference};
 pub use render::{PROBLEMS_SHOWN_MAX, render};
 pub use schema::json_schema;
+pub use store_spec::{Addressing, AzureSpec, GcsSpec, HttpSpec, S3Spec, STALL_TIMEOUT, StoreSpec};
 pub use unit::{UnitError, format_bytes, format_duration, format_rate, parse_bytes, parse_duration, parse_rate};
 pub use unset::unset_variables;
 pub use write::{
-    Written, WrittenDefaults, WrittenEntry, WrittenExcept, WrittenLimits, WrittenPin, WrittenRegion,
-    WrittenRegionLimits, WrittenRetry, WrittenSchedule, WrittenSelect, WrittenStore, WrittenTimetable, to_yaml,
+    BadStore, Written, WrittenAzure, WrittenDefaults, WrittenEntry, WrittenExcept, WrittenGcs, WrittenHttp,
+    WrittenLimits, WrittenPin, WrittenRegion, WrittenRegionLimits, WrittenRetry, WrittenS3, WrittenSchedule,
+    WrittenSelect, WrittenStore, WrittenTimetable, to_yaml,
 };
 
 /// Position of a region in [`Plan::regions`].
@@ -78,19 +81,6 @@ pub struct Region {
     pub catalog: CatalogSpec,
     /// Where in the plan file it is.
     pub place: Place,
-}
-
-/// A store as written; nothing of it is resolved or contacted yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StoreSpec {
-    /// `type: file`
-    File {
-        /// The folder; relative ones start at [`Plan::folder`].
-        path: Reference,
-        /// Overrides the identity, for a folder that moved.
-        identity: Option<String>,
-    },
 }
 
 /// A catalog as written.

@@ -101,6 +101,11 @@ impl Reference {
         })
     }
 
+    /// Whether it is one variable and nothing else.
+    pub(super) fn is_variable(&self) -> bool {
+        matches!(self.parts[..], [Part::Variable(_)])
+    }
+
     /// The text with every reference replaced by what `environment` has for it. What comes from there is not
     /// looked at again.
     ///

@@ -9,6 +9,7 @@ const SIZE: &str = "^[0-9]+(\\.[0-9]+)? ?(B|KiB|MiB|GiB|TiB)$";
 const RATE: &str = "^(unlimited|[0-9]+(\\.[0-9]+)? ?(B|KiB|MiB|GiB|TiB) ?/s)$";
 const DURATION: &str = "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$";
 const WINDOW: &str = "^[0-9]{1,2}:[0-9]{2} ?- ?[0-9]{1,2}:[0-9]{2}$";
+const SECRET: &str = "^\\$\\{[A-Za-z_][A-Za-z0-9_]*\\}$";
 const CRON: &str = "^\\S+ +\\S+ +\\S+ +\\S+ +\\S+$";
 
 /// The JSON Schema (draft 2020-12) of plan files, as text that ends with a newline.
@@ -62,6 +63,8 @@ fn value(kind: Kind) -> Value {
         Kind::Template => text(super::shape::NAME_CHARS_MAX),
         Kind::ObjectKey => text(crate::id::KEY_BYTES_MAX),
         Kind::Reference | Kind::TimeZone => json!({ "type": "string", "minLength": 1 }),
+        Kind::Secret => pattern(SECRET),
+        Kind::Boolean => json!({ "type": "boolean" }),
         Kind::Name | Kind::Region => pattern(NAME),
         Kind::Regions => {
             let mut regions = list(pattern(NAME));
@@ -85,6 +88,10 @@ fn value(kind: Kind) -> Value {
         Kind::Cron => pattern(CRON),
         Kind::Texts { max } => json!({ "oneOf": [text(max), list(text(max))] }),
         Kind::Map(shape) => mapping(shape),
+        Kind::Typed(typed) => match typed.shapes {
+            [(_, only)] => mapping(only),
+            all => json!({ "oneOf": all.iter().map(|(_, shape)| mapping(shape)).collect::<Vec<_>>() }),
+        },
         Kind::Named(shape) => json!({
             "type": "object",
             "propertyNames": { "pattern": NAME },
@@ -104,6 +111,9 @@ mod tests {
         let inner = shape.keys.iter().flat_map(|key| match key.kind {
             Kind::Map(inner) => paths(inner, &format!("{}.", path(key))),
             Kind::Named(inner) => paths(inner, &format!("{}.*.", path(key))),
+            Kind::Typed(typed) => {
+                typed.shapes.iter().flat_map(|(word, inner)| paths(inner, &format!("{}({word}).", path(key)))).collect()
+            }
             Kind::List(inner) => paths(inner, &format!("{}[].", path(key))),
             _ => Vec::new(),
         });
@@ -117,6 +127,11 @@ mod tests {
             let path = format!("{above}{}", key.name);
             match (key.kind, value) {
                 (Kind::Map(inner), value) => paths_in(value, &format!("{path}."), inner, found),
+                (Kind::Typed(typed), value) => {
+                    let (word, inner) =
+                        typed.shapes.iter().find(|(word, _)| value["type"] == *word).expect("a known type");
+                    paths_in(value, &format!("{path}({word})."), inner, found);
+                }
                 (Kind::Named(inner), serde_yaml::Value::Mapping(named)) => {
                     for value in named.values() {
                         paths_in(value, &format!("{path}.*."), inner, found);
@@ -161,7 +176,9 @@ mod tests {
     fn the_schema_describes_every_key() {
         let schema: Value = serde_json::from_str(&json_schema()).expect("JSON");
         let region = &schema["properties"]["regions"]["additionalProperties"]["properties"];
-        assert_eq!(region["store"]["properties"]["type"]["enum"], json!(["file"]));
+        let stores = region["store"]["oneOf"].as_array().expect("a list");
+        let types: Vec<&Value> = stores.iter().map(|store| &store["properties"]["type"]["enum"][0]).collect();
+        assert_eq!(types, ["file", "s3", "gcs", "azure"]);
         assert_eq!(schema["properties"]["backups"]["items"]["oneOf"][2], json!({ "required": ["select"] }));
         assert_eq!(schema["required"], json!(["version", "name", "regions", "backups"]));
     }

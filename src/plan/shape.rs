@@ -1,7 +1,11 @@
 //! The keys of a plan: the one table behind reading, unknown keys, the JSON Schema and the commented plan.
 
+mod stores;
+
+use stores::STORE;
+
 /// Keys that a mapping can have.
-pub(super) const KEYS_MAX: usize = 12;
+pub(super) const KEYS_MAX: usize = 13;
 
 /// What one mapping may hold.
 pub(super) struct Shape {
@@ -14,6 +18,16 @@ pub(super) struct Shape {
     pub(super) later: &'static [&'static str],
     /// Sets of keys of which exactly one must be there, for the schema.
     pub(super) one_of: &'static [&'static [&'static str]],
+}
+
+/// A mapping whose `type` says what its other keys are.
+pub(super) struct Typed {
+    /// "a store", for messages.
+    pub(super) what: &'static str,
+    /// By type.
+    pub(super) shapes: &'static [(&'static str, Shape)],
+    /// Types of later versions.
+    pub(super) later: &'static [&'static str],
 }
 
 /// One key of a mapping.
@@ -37,6 +51,10 @@ pub(super) enum Kind {
     Name,
     /// A text that may hold `${NAME}`.
     Reference,
+    /// `${NAME}` and nothing else.
+    Secret,
+    /// `true` or `false`.
+    Boolean,
     /// An object's name in a store.
     ObjectKey,
     /// 64 hex digits.
@@ -65,6 +83,8 @@ pub(super) enum Kind {
     Texts { max: usize },
     /// A mapping with fixed keys.
     Map(&'static Shape),
+    /// A mapping whose `type` says what its other keys are.
+    Typed(&'static Typed),
     /// A mapping from names to mappings with fixed keys.
     Named(&'static Shape),
     /// A list of mappings with fixed keys.
@@ -129,38 +149,30 @@ pub(super) static REGION: Shape = Shape {
         "a region",
         "A store and a catalog under one name.",
         &[
-            key("store", Kind::Map(&STORE), "Where the bytes lie.").required(),
-            key("catalog", Kind::Map(&CATALOG), "Where the records of the backups lie."),
+            key("store", Kind::Typed(&STORE), "Where the bytes lie.").required(),
+            key("catalog", Kind::Typed(&CATALOG), "Where the records of the backups lie."),
         ],
     )
 };
 
-/// Kinds of stores and catalogs that come with later versions.
-const LATER_STORES: &[&str] = &["swift", "s3", "gcs", "azure"];
-const LATER_CATALOGS: &[&str] = &["trove-database", "trove-api"];
-
-pub(super) static STORE: Shape = shape(
-    "a store",
-    "Where the bytes lie.",
-    &[
-        key("type", Kind::Choice(&["file"], LATER_STORES), "`file`: a folder of this machine.").required(),
-        key("path", Kind::Reference, "The folder; a relative one starts at the plan file. May hold `${NAME}`.").required(),
-        key("identity", Kind::Text { max: 1024 }, "What the store is, whatever its path: keep the old path here when a folder has moved, so that its copies are found again.")
-            .default("the folder's canonical path"),
-    ],
-);
-
-pub(super) static CATALOG: Shape = shape(
-    "a catalog",
-    "Where the records of the backups lie.",
-    &[key(
-        "type",
-        Kind::Choice(&["store"], LATER_CATALOGS),
-        "`store`: records in the region's own store, under `.backhaul/`.",
-    )
-    .required()
-    .default("store")],
-);
+pub(super) static CATALOG: Typed = Typed {
+    what: "a catalog",
+    shapes: &[(
+        "store",
+        shape(
+            "a catalog",
+            "Where the records of the backups lie.",
+            &[key(
+                "type",
+                Kind::Choice(&["store"], &[]),
+                "`store`: records in the region's own store, under `.backhaul/`.",
+            )
+            .required()
+            .default("store")],
+        ),
+    )],
+    later: &["trove-database", "trove-api"],
+};
 
 pub(super) static DEFAULTS: Shape = shape(
     "`defaults`",
@@ -310,6 +322,7 @@ mod tests {
     fn all(shape: &'static Shape) -> Vec<&'static Shape> {
         let inner = shape.keys.iter().filter_map(|key| match key.kind {
             Kind::Map(inner) | Kind::Named(inner) | Kind::List(inner) => Some(all(inner)),
+            Kind::Typed(typed) => Some(typed.shapes.iter().flat_map(|(_, inner)| all(inner)).collect()),
             _ => None,
         });
         [shape].into_iter().chain(inner.flatten()).collect()

@@ -1,13 +1,11 @@
 //! References of a plan that the environment cannot answer.
 
-use super::{Plan, Problem, Reference, StoreSpec};
+use super::{Plan, Problem, Reference};
 
 /// A warning for each reference to a variable that `environment` does not have, in the order of the plan.
 #[must_use]
 pub fn unset_variables(plan: &Plan, environment: &dyn Fn(&str) -> Option<String>) -> Vec<Problem> {
-    let stores = plan.regions.iter().map(|region| match &region.store {
-        StoreSpec::File { path, .. } => path,
-    });
+    let stores = plan.regions.iter().flat_map(|region| region.store.references());
     let references: Vec<&Reference> = plan.database.iter().chain(stores).collect();
     let mut problems = Vec::new();
     for reference in references {

@@ -1,12 +1,15 @@
 //! A plan as YAML, for `init` and for saved plans. What is written here reads as an equal plan.
 
 mod of;
+mod store;
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::scalar::Meaning;
 use crate::id::Sha256Digest;
+
+pub use store::{BadStore, WrittenAzure, WrittenGcs, WrittenHttp, WrittenS3, WrittenStore};
 
 /// A plan as it is written: texts and units, in the order of the documentation. Nothing of it is checked; reading
 /// the result is the check.
@@ -43,21 +46,6 @@ pub struct Written {
 pub struct WrittenRegion {
     /// Its store; its catalog is always the store's own.
     pub store: WrittenStore,
-}
-
-/// A store, by its type.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum WrittenStore {
-    /// A folder.
-    File {
-        /// References unexpanded.
-        path: String,
-        /// As [`StoreSpec::File`](super::StoreSpec::File).
-        #[serde(skip_serializing_if = "Option::is_none")]
-        identity: Option<String>,
-    },
 }
 
 /// What holds for all entries. A target is written with each entry.
@@ -260,8 +248,8 @@ fn escaped(c: char) -> String {
     }
 }
 
-/// Quotes a plain scalar that is a text to the emitter and something else to others. Plans hold no booleans, and
-/// numbers only in their shortest form.
+/// Quotes a plain scalar that is a text to the emitter and something else to others. Of booleans the emitter itself
+/// writes only two, and texts like them in quotes; numbers have their shortest form.
 fn quoted_if_odd(plain: &str) -> String {
     if plain.contains(SEPARATORS) {
         let escaped: String = plain.chars().map(escaped).collect();
@@ -269,7 +257,7 @@ fn quoted_if_odd(plain: &str) -> String {
     }
     let is_shortest = || plain.parse::<u64>().is_ok_and(|number| number.to_string() == plain);
     match Meaning::of(plain) {
-        Meaning::Boolean => format!("'{plain}'"),
+        Meaning::Boolean if !matches!(plain, "true" | "false") => format!("'{plain}'"),
         Meaning::Number if !is_shortest() => format!("'{plain}'"),
         _ => plain.to_owned(),
     }

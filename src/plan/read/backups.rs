@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::settings::Defaults;
 use super::{Fields, Node, Place, Problem, Reader, Value};
+use crate::address;
 use crate::id::Sha256Digest;
 use crate::plan::shape::{ENTRY, EXCEPT, PIN, SELECT};
-use crate::plan::{Entry, Except, Known, RegionIndex, Select, Subject};
+use crate::plan::{Entry, Except, Known, RegionIndex, Select, StoreSpec, Subject};
 use crate::store::Pin;
 
 /// The keys that say what an entry names.
@@ -194,11 +195,15 @@ impl<'s> Reader<'s> {
             defaults.to.clone()?
         };
         let from = from?;
-        let Some(at) = to.iter().position(|target| self.is_same_store(*target, from)) else { return Some(to) };
+        let Some(at) = to.iter().position(|target| self.overlaps(*target, from)) else { return Some(to) };
         let place = place_of_target(fields, at).unwrap_or(fields.place);
         let (source, target) = (self.name_of(from), self.name_of(to[at]));
         let mut message = if to[at] == from {
             format!("region `{source}` is both source and target of this backup")
+        } else if !self.is_same_store(to[at], from) {
+            format!(
+                "regions `{source}` and `{target}` lie one inside the other: this backup would be copied into its source"
+            )
         } else {
             format!("regions `{source}` and `{target}` are the same store: this backup would be copied onto itself")
         };
@@ -267,6 +272,17 @@ impl<'s> Reader<'s> {
 
     pub(super) fn is_same_store(&self, one: RegionIndex, other: RegionIndex) -> bool {
         self.same_store[usize::from(one.0)] == self.same_store[usize::from(other.0)]
+    }
+
+    /// Whether two regions are one place, or buckets of which one lies inside the other. What is a folder is asked
+    /// when it is opened.
+    fn overlaps(&self, one: RegionIndex, other: RegionIndex) -> bool {
+        let bucket = |region: RegionIndex| {
+            let at = usize::from(region.0);
+            self.places[at].as_ref().filter(|_| !matches!(self.regions[at].store, StoreSpec::File { .. }))
+        };
+        self.is_same_store(one, other)
+            || bucket(one).zip(bucket(other)).is_some_and(|(one, other)| address::overlap(one, other))
     }
 
     pub(super) fn name_of(&self, region: RegionIndex) -> Arc<str> {

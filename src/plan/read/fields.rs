@@ -107,18 +107,34 @@ impl<'s> Reader<'s> {
         let Some(text) = value.scalar().filter(|_| is_secret(name) && !value.is_null()) else { return false };
         let is_reference = Reference::parse(text).is_ok_and(|reference| reference.variables().next().is_some());
         if !is_reference {
-            self.problems.push(
-                Problem::error(value.place, format!("`{name}` holds a secret in plain text")).secret(value.place).hint(
-                    "remove it here and change it where it is used; secrets come from the environment as `${NAME}`",
-                ),
-            );
+            self.secret_in_plain_text(name, value);
         }
         !is_reference
     }
 
+    fn secret_in_plain_text(&mut self, name: &str, value: &Node<'s>) {
+        self.problems.push(
+            Problem::error(value.place, format!("`{name}` holds a secret in plain text"))
+                .secret(value.place)
+                .hint("remove it here and change it where it is used; secrets come from the environment as `${NAME}`"),
+        );
+    }
+
+    /// The value of a key of kind secret: one reference, and nothing beside it.
+    pub(super) fn secret(&mut self, fields: &Fields<'_, 's>, name: &'static str) -> Option<Reference> {
+        let (node, _) = fields.get(name)?;
+        // What is no text at all may hold a secret somewhere inside.
+        let reference = node.scalar().and_then(|text| Reference::parse(text).ok());
+        let Some(reference) = reference.filter(Reference::is_variable) else {
+            self.secret_in_plain_text(name, node);
+            return None;
+        };
+        Some(reference.at(node.place))
+    }
+
     /// Names a key without a value, except where an empty mapping means the same as none.
     fn check_empty(&mut self, key: &Node<'s>, value: &Node<'s>, known: &Key) {
-        let may_be_empty = matches!(known.kind, Kind::Map(_) | Kind::Named(_)) && !known.required;
+        let may_be_empty = matches!(known.kind, Kind::Map(_) | Kind::Named(_) | Kind::Typed(_)) && !known.required;
         if !value.is_null() || may_be_empty {
             return;
         }
@@ -145,8 +161,18 @@ fn first_sentence(doc: &str) -> String {
 
 /// Whether a key of this name holds what nobody should read.
 fn is_secret(name: &str) -> bool {
-    const WORDS: [&str; 8] =
-        ["password", "passwd", "passphrase", "secret", "token", "api_key", "private_key", "access_key"];
+    const WORDS: [&str; 10] = [
+        "password",
+        "passwd",
+        "passphrase",
+        "secret",
+        "token",
+        "api_key",
+        "private_key",
+        "access_key",
+        "account_key",
+        "connection_string",
+    ];
     let name = name.to_ascii_lowercase().replace('-', "_");
     WORDS.iter().any(|word| name.contains(word)) || name == "apikey"
 }

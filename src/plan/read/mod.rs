@@ -10,6 +10,7 @@ mod file;
 mod limits;
 mod regions;
 mod settings;
+mod stores;
 mod timetable;
 mod unite;
 mod values;
@@ -101,6 +102,8 @@ struct Reader<'s> {
     index: HashMap<Arc<str>, RegionIndex>,
     /// For each region the first one with the same store: itself, unless two regions are one place.
     same_store: Vec<RegionIndex>,
+    /// What each region's store is; none if it has a problem.
+    places: Vec<Option<String>>,
 }
 
 impl<'s> Reader<'s> {
@@ -111,6 +114,7 @@ impl<'s> Reader<'s> {
             regions: Vec::new(),
             index: HashMap::new(),
             same_store: Vec::new(),
+            places: Vec::new(),
         }
     }
 

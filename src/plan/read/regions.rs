@@ -1,12 +1,12 @@
 //! `regions:` and `database:`: what is named, where it lies, and which two are one place.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use super::{Fields, Kind, Node, Problem, Reader, Value};
+use super::{Fields, Kind, Node, Problem, Reader};
 use crate::plan::reference::Reference;
-use crate::plan::shape::{CATALOG, REGION, STORE, Shape};
-use crate::plan::{CatalogSpec, Region, RegionIndex, StoreSpec, suggest};
+use crate::plan::shape::{Key, REGION};
+use crate::plan::{CatalogSpec, Region, RegionIndex, StoreSpec};
 
 /// Regions of one plan.
 const REGIONS_MAX: usize = 1_000;
@@ -24,17 +24,17 @@ impl<'s> Reader<'s> {
             );
             return;
         }
-        let mut stores: Vec<Option<String>> = Vec::new();
         for (key, value) in pairs {
             let Some(name) = self.region_name(key) else { continue };
             let store = self.region_parts(value, folder);
             let index = RegionIndex(u16::try_from(self.regions.len()).expect("at most 1,000 regions"));
-            let same =
-                store.as_ref().and_then(|(_, place)| stores.iter().position(|other| other.as_ref() == Some(place)));
+            let same = store
+                .as_ref()
+                .and_then(|(_, place)| self.places.iter().position(|other| other.as_ref() == Some(place)));
             let same = same.map_or(index, |at| RegionIndex(u16::try_from(at).expect("at most 1,000 regions")));
             let (store, identity) =
                 store.map_or_else(|| (nowhere(), None), |(store, identity)| (store, Some(identity)));
-            stores.push(identity);
+            self.places.push(identity);
             self.same_store.push(same);
             self.index.insert(name.clone(), index);
             self.regions.push(Region { name, store, catalog: CatalogSpec::Store, place: key.place });
@@ -67,62 +67,11 @@ impl<'s> Reader<'s> {
     /// The store of a region, and what it is: two regions with one identity are one place.
     fn region_parts(&mut self, node: &Node<'s>, folder: &Path) -> Option<(StoreSpec, String)> {
         let fields = self.fields(node, &REGION)?;
-        if let Some((catalog, _)) = fields.get("catalog") {
-            self.typed(catalog, "a catalog", &CATALOG);
+        if let Some((catalog, Key { kind: Kind::Typed(typed), .. })) = fields.get("catalog") {
+            self.typed(catalog, typed);
         }
-        let (store, _) = fields.get("store")?;
-        let fields = self.typed(store, "a store", &STORE)?;
-        let path = self.reference(&fields, "path").filter(|path| self.check_path(path));
-        let identity = self.text(&fields, "identity");
-        let path = path?;
-        let place = identity.clone().unwrap_or_else(|| lexical(folder, path.as_str()));
-        Some((StoreSpec::File { path, identity }, place))
-    }
-
-    /// A mapping whose `type` says what its other keys are: with a type that is not read here they are left alone.
-    fn typed<'n>(&mut self, node: &'n Node<'s>, what: &str, shape: &'static Shape) -> Option<Fields<'n, 's>> {
-        let Value::Mapping(pairs) = &node.value else { return self.fields(node, shape) };
-        let kind = pairs.iter().find(|(key, _)| key.scalar() == Some("type")).map(|(_, value)| value);
-        let Some((Kind::Choice(known, later), kind, text)) =
-            kind.and_then(|kind| Some((shape.find("type")?.1.kind, kind, kind.scalar()?)))
-        else {
-            return self.fields(node, shape);
-        };
-        if known.contains(&text) {
-            return self.fields(node, shape);
-        }
-        for (key, value) in pairs.iter() {
-            self.refuse_secret(key.scalar().unwrap_or_default(), value);
-        }
-        let noun = what.trim_start_matches("a ");
-        let list = known.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-        let problem = if later.contains(&text) {
-            Problem::error(kind.place, format!("{noun} type `{text}` is not in this version of Backhaul"))
-                .hint(format!("types of this version: {list}"))
-        } else {
-            let all = known.iter().chain(later).copied();
-            Problem::error(kind.place, format!("unknown {noun} type `{text}`")).hint(
-                suggest::nearest(text, all)
-                    .map_or_else(|| format!("types of this version: {list}"), |near| format!("did you mean `{near}`?")),
-            )
-        };
-        self.problems.push(problem);
-        None
-    }
-
-    fn check_path(&mut self, path: &Reference) -> bool {
-        let text = path.as_str();
-        let place = path.place().unwrap_or_default();
-        let problem = if text == "~" || text.starts_with("~/") {
-            Problem::error(place, "`~` is not expanded in `path`").hint("write `${HOME}` instead of `~`")
-        } else if text.contains("://") {
-            Problem::error(place, "`path` is a URL, and must be a folder")
-                .hint("write it as `/srv/backups` or `./backups`")
-        } else {
-            return true;
-        };
-        self.problems.push(problem);
-        false
+        let (store, Key { kind: Kind::Typed(typed), .. }) = fields.get("store")? else { return None };
+        self.store(store, typed, folder)
     }
 
     /// The database as written.
@@ -162,22 +111,6 @@ impl<'s> Reader<'s> {
 /// Stands for the store of a region that has a problem; no plan with one is ever given out.
 fn nowhere() -> StoreSpec {
     StoreSpec::File { path: Reference::parse("").expect("no reference in it"), identity: None }
-}
-
-/// `path` from `folder`, with `.` and `..` taken out of the text; no file system is asked.
-fn lexical(folder: &Path, path: &str) -> String {
-    let path = if path.starts_with("${") { PathBuf::from(path) } else { folder.join(path) };
-    let mut out = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                out.pop();
-            }
-            other => out.push(other),
-        }
-    }
-    out.to_string_lossy().into_owned()
 }
 
 /// Where a URL has a literal password (`scheme://user:password@host`).

@@ -2,7 +2,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::plan::{IfRunning, StoreSpec, Subject, Verify, Window};
+use crate::plan::{Addressing, HttpSpec, IfRunning, Reference, STALL_TIMEOUT, StoreSpec, Subject, Verify, Window};
 
 const REGIONS: &str = "regions: { a: { store: { type: file, path: ./a } }, b: { store: { type: file, path: /srv/b } }, \
                        c: { store: { type: file, path: \"${C}\", identity: /old/c } } }\n";
@@ -75,10 +75,133 @@ fn sections_without_keys_are_as_if_they_were_not_there() {
 #[test]
 fn regions_are_read_as_written() {
     let plan = plan("backups: [{ id: x, from: a, to: [b, c] }]\n");
-    let StoreSpec::File { path, identity } = &plan.regions[2].store;
+    let StoreSpec::File { path, identity } = &plan.regions[2].store else { panic!("a folder") };
     assert_eq!((path.as_str(), identity.as_deref()), ("${C}", Some("/old/c")));
     assert_eq!((plan.regions[2].name.as_ref(), plan.regions[2].place.line), ("c", 3));
     assert_eq!(targets(&plan), ["x → b c"]);
+}
+
+/// A plan with one store between the two folders, as its text says.
+fn with_store(store: &str) -> Result<Loaded, Vec<String>> {
+    let text = format!(
+        "version: 1\nname: t\nregions: {{ a: {{ store: {{ type: file, path: a }} }}, b: {{ store: {{ {store} }} }} }}\n\
+         backups: [{{ id: x, from: a, to: [b] }}]\n"
+    );
+    let refused = |refused: Refused| refused.problems.into_iter().map(|problem| problem.message).collect();
+    parse(text.as_bytes(), Path::new("/plans/test.yaml")).map_err(refused)
+}
+
+fn store(text: &str) -> StoreSpec {
+    let loaded = with_store(text).unwrap_or_else(|problems| panic!("{text}: {problems:?}"));
+    assert_eq!(loaded.warnings, []);
+    loaded.plan.regions[1].store.clone()
+}
+
+#[test]
+fn a_bucket_needs_no_more_than_its_name() {
+    let StoreSpec::S3(s3) = store("type: s3, bucket: dr-vault") else { panic!("a bucket") };
+    assert_eq!(
+        (s3.bucket.as_str(), &s3.prefix, &s3.region, s3.addressing),
+        ("dr-vault", &None, &None, Addressing::Auto)
+    );
+    assert_eq!((&s3.access_key_id, &s3.secret_access_key, &s3.session_token), (&None, &None, &None));
+    let http = HttpSpec { endpoint: None, ca_file: None, insecure: false, timeout: STALL_TIMEOUT, identity: None };
+    assert_eq!(s3.http, http);
+    let StoreSpec::Gcs(gcs) = store("type: gcs, bucket: dr_vault.example") else { panic!("a bucket") };
+    assert_eq!((gcs.bucket.as_str(), &gcs.service_account_file, &gcs.http), ("dr_vault.example", &None, &http));
+    let StoreSpec::Azure(azure) = store("type: azure, account: acct, container: box") else { panic!("a container") };
+    assert_eq!((azure.account.as_str(), azure.container.as_str(), &azure.http), ("acct", "box", &http));
+    assert_eq!((azure.access_key, azure.sas_token), (None, None));
+}
+
+#[test]
+fn all_that_a_bucket_may_say_is_read() {
+    let keys = "type: s3, bucket: \"${B}\", prefix: a/b, endpoint: \"${E}\", region: eu-1, access_key_id: AKIA, \
+                secret_access_key: \"${S}\", session_token: \"${T}\", addressing: virtual, ca_file: ca.pem, timeout: 5m, \
+                insecure: false, identity: \"s3://old/b/\"";
+    let StoreSpec::S3(s3) = store(keys) else { panic!("a bucket") };
+    let text = |reference: &Option<Reference>| reference.as_ref().map(ToString::to_string).unwrap_or_default();
+    assert_eq!((s3.bucket.as_str(), text(&s3.prefix).as_str(), s3.addressing), ("${B}", "a/b/", Addressing::Virtual));
+    assert_eq!(
+        [&s3.region, &s3.access_key_id, &s3.secret_access_key, &s3.session_token, &s3.http.endpoint, &s3.http.ca_file]
+            .map(text),
+        ["eu-1", "AKIA", "${S}", "${T}", "${E}", "ca.pem"]
+    );
+    assert_eq!((s3.http.timeout, s3.http.identity.as_deref()), (Duration::from_mins(5), Some("s3://old/b/")));
+    let references = StoreSpec::S3(s3);
+    let variables: Vec<&str> = references.references().into_iter().flat_map(Reference::variables).collect();
+    assert_eq!(variables, ["B", "S", "T", "E"]);
+}
+
+#[test]
+fn a_prefix_ends_with_a_slash_as_far_as_it_is_known() {
+    for (written, meant) in
+        [("a", "a/"), ("a/", "a/"), ("\"${P}\"", "${P}"), ("\"${P}/x\"", "${P}/x/"), ("\"a/${P}\"", "a/${P}")]
+    {
+        let StoreSpec::Gcs(gcs) = store(&format!("type: gcs, bucket: abc, prefix: {written}")) else {
+            panic!("a bucket")
+        };
+        assert_eq!(gcs.prefix.map(|prefix| prefix.to_string()).as_deref(), Some(meant));
+    }
+}
+
+#[test]
+fn what_refers_to_the_environment_is_checked_when_it_is_known() {
+    for keys in [
+        "bucket: \"A_${B}\"",
+        "bucket: abc, endpoint: \"${SCHEME}://host\"",
+        "bucket: abc, prefix: \"/${P}\"",
+        "bucket: abc, region: \"${R}.x\"",
+    ] {
+        assert!(matches!(store(&format!("type: s3, {keys}")), StoreSpec::S3(_)), "{keys}");
+    }
+}
+
+#[test]
+fn one_bucket_under_two_names_is_one_place() {
+    let both = |one: &str, other: &str| {
+        let text = format!(
+            "version: 1\nname: t\nregions: {{ a: {{ store: {{ {one} }} }}, b: {{ store: {{ {other} }} }} }}\n\
+             backups: [{{ id: x, from: a, to: [b] }}]\n"
+        );
+        let parsed = parse(text.as_bytes(), Path::new("/plans/test.yaml"));
+        parsed.map(drop).map_err(|refused| refused.problems[0].message.clone())
+    };
+    let same = Err("regions `a` and `b` are the same store: this backup would be copied onto itself".to_owned());
+    let inside =
+        Err("regions `a` and `b` lie one inside the other: this backup would be copied into its source".to_owned());
+    for (one, other, expected) in [
+        ("type: s3, bucket: abc", "type: s3, bucket: abc", &same),
+        (
+            "type: s3, bucket: abc, region: eu-1",
+            "type: s3, bucket: abc, endpoint: \"https://s3.eu-1.amazonaws.com\"",
+            &same,
+        ),
+        ("type: s3, bucket: \"${B}\", prefix: \"${P}\"", "type: s3, bucket: \"${B}\", prefix: \"${P}\"", &same),
+        ("type: gcs, bucket: abc, identity: x", "type: gcs, bucket: abd, identity: x", &same),
+        (
+            "type: azure, account: acct, container: abc",
+            "type: azure, account: acct, container: abc, endpoint: \"https://ACCT.blob.core.windows.net/\"",
+            &same,
+        ),
+        ("type: gcs, bucket: abc, prefix: a/b", "type: gcs, bucket: abc, prefix: a", &inside),
+        ("type: gcs, bucket: abc", "type: gcs, bucket: abc, prefix: a", &inside),
+        ("type: s3, bucket: abc, region: eu-1", "type: s3, bucket: abc, region: eu-2", &Ok(())),
+        ("type: gcs, bucket: abc, prefix: ab", "type: gcs, bucket: abc, prefix: a", &Ok(())),
+        ("type: s3, bucket: abc, endpoint: \"https://storage.googleapis.com\"", "type: gcs, bucket: abc", &Ok(())),
+    ] {
+        assert_eq!(both(one, other), *expected, "{one} | {other}");
+        assert_eq!(both(other, one), *expected, "{other} | {one}");
+    }
+}
+
+#[test]
+fn plain_http_to_another_machine_is_warned_of_once_a_region() {
+    let loaded = with_store("type: s3, bucket: abc, endpoint: \"http://host\", insecure: true").expect("accepted");
+    assert_eq!(loaded.warnings.len(), 1);
+    assert!(
+        with_store("type: s3, bucket: abc, endpoint: \"http://127.0.0.1:9000\"").expect("accepted").warnings.is_empty()
+    );
 }
 
 #[test]

@@ -43,7 +43,7 @@ impl<'s> Reader<'s> {
         } else if let Some(at) = text.find("${") {
             let end = text[at..].find('}').map_or(text.len(), |end| at + end + 1);
             Problem::error(self.place_in(node, at..end), format!("{name} cannot refer to the environment"))
-                .hint("only `database` and the `path` of a store may hold `${NAME}`")
+                .hint("only `database` and what a `store` says may hold `${NAME}`")
         } else if count > max {
             Problem::error(node.place, format!("{name} is too long: {count} characters, at most {max} are possible"))
                 .hint("shorten it")
@@ -209,6 +209,25 @@ impl<'s> Reader<'s> {
         };
         self.problems.push(problem);
         None
+    }
+
+    /// `true` or `false`.
+    pub(super) fn boolean(&mut self, fields: &Fields<'_, 's>, name: &'static str) -> Option<bool> {
+        let (node, _) = fields.get(name)?;
+        match &node.value {
+            Value::Plain(text) if text == "true" => Some(true),
+            Value::Plain(text) if text == "false" => Some(false),
+            _ => {
+                let shown = match &node.value {
+                    Value::Plain(text) => format!("`{text}`"),
+                    _ => node.what().to_owned(),
+                };
+                let message = format!("`{name}` must be `true` or `false`, and this is {shown}");
+                self.problems
+                    .push(Problem::error(node.place, message).hint(format!("write `{name}: true`, or remove the key")));
+                None
+            }
+        }
     }
 
     /// A text that may refer to the environment.

@@ -6,8 +6,7 @@ use super::{
 };
 use crate::plan::unit::{format_bytes, format_duration, format_rate};
 use crate::plan::{
-    Entry, Except, IfRunning, Known, Limits, Plan, Region, RegionLimits, Schedule, Select, StoreSpec, Subject,
-    Timetable, Verify,
+    Entry, Except, IfRunning, Known, Limits, Plan, Region, RegionLimits, Schedule, Select, Subject, Timetable, Verify,
 };
 use crate::store::Pin;
 
@@ -44,8 +43,7 @@ impl WrittenRegion {
     /// The region as it would be written.
     #[must_use]
     pub fn of(region: &Region) -> Self {
-        let StoreSpec::File { path, identity } = &region.store;
-        Self { store: WrittenStore::File { path: path.to_string(), identity: identity.clone() } }
+        Self { store: WrittenStore::of(&region.store) }
     }
 }
 

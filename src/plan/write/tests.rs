@@ -136,16 +136,71 @@ fn entry() -> impl Strategy<Value = WrittenEntry> {
     )
 }
 
-fn written(backups: Vec<WrittenEntry>, path: &str, identity: Option<String>) -> Written {
-    let region = |path: &str, identity| WrittenRegion { store: WrittenStore::File { path: path.to_owned(), identity } };
+fn some<T: std::fmt::Debug + Clone>(values: impl Strategy<Value = T>) -> impl Strategy<Value = Option<T>> {
+    prop::option::of(values)
+}
+
+fn http() -> impl Strategy<Value = WrittenHttp> {
+    let endpoint = select(vec!["https://host", "https://host:8443", "${E}", "http://[::1]:9000"]);
+    let timeout = select(vec!["1s", "2m", "1h"]);
+    let reached =
+        (some(endpoint), any::<bool>()).prop_map(|(endpoint, insecure)| (endpoint.map(str::to_owned), insecure));
+    (reached, some(path()), some(timeout), some(word())).prop_map(
+        |((endpoint, insecure), ca_file, timeout, identity)| WrittenHttp {
+            endpoint,
+            ca_file,
+            insecure,
+            timeout: timeout.map(str::to_owned),
+            identity,
+        },
+    )
+}
+
+fn path() -> impl Strategy<Value = String> {
+    word().prop_filter("a path", |path| !path.starts_with('~') && !path.contains("://"))
+}
+
+fn store() -> impl Strategy<Value = WrittenStore> {
+    let prefix = || some(select(vec!["a/", "no/0123/", "${P}", "日本/ü x/"]).prop_map(str::to_owned));
+    let bucket = || select(vec!["abc", "123", "1e3", "0x1f", "${B}", "a-${B}"]).prop_map(str::to_owned);
+    let secret = |name: &'static str| some(Just(format!("${{{name}}}")));
+    let keys =
+        (some(word()), secret("T"), some(select(vec!["path", "virtual"])), some(select(vec!["eu-1", "123", "${R}"])));
+    let s3 = (bucket(), prefix(), keys, http()).prop_map(|(bucket, prefix, (key, token, addressing, region), http)| {
+        WrittenStore::S3(WrittenS3 {
+            bucket,
+            prefix,
+            region: region.map(str::to_owned),
+            secret_access_key: key.as_ref().map(|_| "${S}".to_owned()),
+            session_token: token.filter(|_| key.is_some()),
+            access_key_id: key,
+            addressing: addressing.map(str::to_owned),
+            http,
+        })
+    });
+    let gcs = (bucket(), prefix(), some(path()), http()).prop_map(|(bucket, prefix, service_account_file, http)| {
+        WrittenStore::Gcs(WrittenGcs { bucket, prefix, service_account_file, http })
+    });
+    let azure = (prefix(), secret("K"), secret("S"), http()).prop_map(|(prefix, access_key, sas_token, http)| {
+        let sas_token = sas_token.filter(|_| access_key.is_none());
+        let (account, container) = ("1e3".to_owned(), "no-1".to_owned());
+        WrittenStore::Azure(WrittenAzure { account, container, prefix, access_key, sas_token, http })
+    });
+    let file = (path(), some(word())).prop_map(|(path, identity)| WrittenStore::File { path, identity });
+    prop_oneof![s3, gcs, azure, file]
+}
+
+fn written(backups: Vec<WrittenEntry>, store: WrittenStore) -> Written {
+    let region = |store| WrittenRegion { store };
+    let folder = |path: &str| region(WrittenStore::File { path: path.to_owned(), identity: None });
     Written {
         version: 1,
         name: "0123".to_owned(),
         database: Some("${BACKHAUL_DB}".to_owned()),
         regions: vec![
-            ("one".to_owned(), region("/one", None)),
-            ("two".to_owned(), region(path, identity)),
-            ("3".to_owned(), region("${THREE}/x", None)),
+            ("one".to_owned(), folder("/one")),
+            ("two".to_owned(), region(store)),
+            ("3".to_owned(), folder("${THREE}/x")),
         ],
         defaults: Some(WrittenDefaults {
             to: Vec::new(),
@@ -183,13 +238,17 @@ fn written(backups: Vec<WrittenEntry>, path: &str, identity: Option<String>) -> 
 
 proptest! {
     #[test]
-    fn what_is_written_reads_as_the_same(entry in entry(), path in word(), identity in prop::option::of(word())) {
-        prop_assume!(!path.starts_with('~') && !path.contains("://"));
-        let written = written(vec![entry], &path, identity);
+    fn what_is_written_reads_as_the_same(entry in entry(), store in store()) {
+        let written = written(vec![entry], store);
         let yaml = to_yaml(&written);
         let read = parse(yaml.as_bytes(), Path::new("plan.yaml"));
         let read = read.unwrap_or_else(|refused| panic!("{}\n{yaml}", refused.render(false)));
-        prop_assert_eq!(Written::of(&read.plan), written);
+        prop_assert_eq!(&Written::of(&read.plan), &written);
+        let store = &read.plan.regions[1].store;
+        let WrittenRegion { store: written } = &written.regions[1].1;
+        prop_assert_eq!(&written.to_spec().expect("it was read"), store);
+        let json = serde_json::to_string(&written).expect("texts");
+        prop_assert_eq!(&serde_json::from_str::<WrittenStore>(&json).expect("the same"), written);
     }
 }
 
@@ -208,8 +267,7 @@ fn a_plan_with_the_essentials_is_short() {
                 to: vec!["two".to_owned()],
                 ..WrittenEntry::default()
             }],
-            "./two",
-            None,
+            WrittenStore::File { path: "./two".to_owned(), identity: None },
         )
     };
     assert_eq!(
