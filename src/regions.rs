@@ -1,5 +1,7 @@
 //! Regions that are contacted: references resolved, stores opened, each once and only when it is needed.
 
+mod open;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
 
-use crate::failure::{Cause, Failure};
+use self::open::Opener;
+use crate::failure::Failure;
 use crate::plan::{CatalogSpec, Place, Region, StoreSpec, WrittenStore};
-use crate::store::{FileStore, Store, Throttle};
+use crate::store::{Store, Throttle};
 
 /// Parts of one object: the least that any store takes (AWS and GCS, "Multipart upload limits").
 const PARTS_MAX: u64 = 10_000;
@@ -168,27 +171,9 @@ impl Regions {
         cell.get_or_try_init(|| self.open_now(index, role)).await.cloned()
     }
 
-    /// Asks the file system off the async threads: a mount that hangs must not stop the others.
     async fn open_now(&self, index: usize, role: Role) -> Result<Store, Failure> {
-        let region = self.specs[index].clone();
-        let throttle = self.throttles[index].clone();
-        let unreachable = |message: String, hint: Option<String>| Failure { cause: Cause::Unreachable, message, hint };
-        let StoreSpec::File { path, identity } = region.store else {
-            return Err(unreachable(format!("region `{}`: object stores are not opened yet", region.name), None));
-        };
-        let path = path.expand(&*self.environment).map_err(|missing| {
-            let hint = format!("set it: export {}=…", missing.name);
-            unreachable(format!("region `{}`: {missing}", region.name), Some(hint))
-        })?;
-        let path = self.folder.join(path);
-        let opened = tokio::task::spawn_blocking(move || match role {
-            Role::Source => FileStore::open(&path, identity.as_deref(), throttle),
-            Role::Look => FileStore::absent(&path, identity.as_deref(), throttle),
-            Role::Target => FileStore::create(&path, identity.as_deref(), throttle),
-        });
-        opened.await.expect("opening a folder does not panic").map(Store::File).map_err(|error| {
-            unreachable(format!("region `{}` cannot be reached: {}", region.name, error.message), error.hint)
-        })
+        let (region, throttle) = (&self.specs[index], self.throttles[index].clone());
+        Opener { folder: &self.folder, environment: &self.environment, region, throttle }.open(role).await
     }
 }
 

@@ -77,8 +77,7 @@ impl BucketStore {
     /// Whether one of two buckets lies in the other: the same bucket, and one prefix that starts with the other.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
-        let (one, other) = (self.identity(), other.identity());
-        one.starts_with(other) || other.starts_with(one)
+        crate::address::overlap(self.identity(), other.identity())
     }
 
     /// A bucket has no end that it would tell of.
