@@ -10,10 +10,12 @@ mod http;
 mod object;
 mod throttle;
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::ops::Range;
 
 use bytes::Bytes;
+use futures::stream::{self, StreamExt};
 
 use crate::id::Key;
 
@@ -22,6 +24,12 @@ pub use error::{StoreError, StoreErrorKind};
 pub use file::FileStore;
 pub use object::{KnownDigests, Listed, Metadata, ObjectFacts, Pin, Proof, Read, Shape, StoredPart, Upload};
 pub use throttle::{Counters, Rate, RequestBucket, Throttle, TokenBucket};
+
+/// Questions to a store under way at a time.
+const QUESTIONS: usize = 32;
+
+/// From so many objects on, a listing is asked first.
+const MANY: usize = 16;
 
 /// Is told how many more bytes have come.
 pub type Seen<'a> = &'a (dyn Fn(u64) + Send + Sync);
@@ -192,6 +200,26 @@ impl Store {
             (Self::Bucket(one), Self::Bucket(other)) => one.overlaps(other),
             _ => false,
         }
+    }
+
+    /// What the store says of many objects, in their order. A listing may answer for them, which shows neither digests
+    /// nor metadata; what is not in it is asked for by name.
+    pub async fn heads(&self, keys: &[Key]) -> Vec<Result<ObjectFacts, StoreError>> {
+        let known = match self {
+            Self::Bucket(store) if keys.len() >= MANY => store.glance(keys).await.unwrap_or_default(),
+            _ => HashMap::new(),
+        };
+        let known = &known;
+        stream::iter(keys)
+            .map(|key| async move {
+                match known.get(key) {
+                    Some(facts) => Ok(facts.clone()),
+                    None => self.head(key).await,
+                }
+            })
+            .buffered(QUESTIONS)
+            .collect()
+            .await
     }
 
     /// Bytes that can still be written, if the store can tell.

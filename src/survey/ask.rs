@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use futures::StreamExt;
-use futures::stream;
+use futures::{StreamExt, future, stream};
 use jiff::Timestamp;
 
 use super::{Migration, Surveyor};
@@ -60,25 +59,26 @@ pub(super) async fn copies(surveyor: &Surveyor<'_>, migrations: &mut [Migration]
 /// Asks for the source object of every migration that is still to be copied; each object once, however many
 /// targets it has.
 pub(super) async fn sources(surveyor: &Surveyor<'_>, migrations: &mut [Migration]) {
-    let mut objects: BTreeMap<(usize, Key), Vec<usize>> = BTreeMap::new();
+    let mut objects: BTreeMap<usize, BTreeMap<Key, Vec<usize>>> = BTreeMap::new();
     for (position, migration) in migrations.iter().enumerate() {
         let open =
             matches!(migration.row.state, State::New | State::Building | State::Failed) && !migration.copy_is_there;
         if let (true, None, Some(object)) = (open, &migration.failure, &migration.object) {
-            objects.entry((migration.source, object.key.clone())).or_default().push(position);
+            objects.entry(migration.source).or_default().entry(object.key.clone()).or_default().push(position);
         }
     }
-    let answers = stream::iter(objects)
-        .map(|((region, key), positions)| async move {
-            let answer = match surveyor.regions.source(region).await {
-                Ok(store) => store.head(&key).await.map_err(StoreError::of_source),
-                Err(failure) => Err(failure),
-            };
-            (positions, answer)
-        })
-        .buffer_unordered(QUESTIONS)
-        .collect::<Vec<_>>()
-        .await;
+    let answers = future::join_all(objects.into_iter().map(|(region, objects)| async move {
+        let (keys, positions): (Vec<_>, Vec<_>) = objects.into_iter().unzip();
+        let answers = match surveyor.regions.source(region).await {
+            Ok(store) => {
+                let facts = store.heads(&keys).await.into_iter();
+                facts.map(|facts| facts.map_err(StoreError::of_source)).collect()
+            }
+            Err(failure) => vec![Err(failure); keys.len()],
+        };
+        positions.into_iter().zip(answers).collect::<Vec<_>>()
+    }));
+    let answers = answers.await.into_iter().flatten();
     let digests = known_digests(surveyor);
     for (positions, answer) in answers {
         for position in positions {

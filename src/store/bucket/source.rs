@@ -1,5 +1,6 @@
 //! Reading: facts, ranges pinned to one version of an object, and listings.
 
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
@@ -10,7 +11,13 @@ use object_store::{GetOptions, GetRange};
 use super::{BucketStore, digests};
 use crate::id::{Key, RESERVED_FOLDER};
 use crate::store::http::Answer;
-use crate::store::{Listed, ObjectFacts, Pin, Read, Seen, Source, StoreError, StoreErrorKind};
+use crate::store::{KnownDigests, Listed, Metadata, ObjectFacts, Pin, Read, Seen, Source, StoreError, StoreErrorKind};
+
+/// A listing is worth its requests while a page of 1,000 has so many of the objects that are asked for.
+const OBJECTS_A_PAGE: usize = 100;
+
+/// Pages that are read however few objects are asked for.
+const PAGES_BESIDE: usize = 4;
 
 impl Source for BucketStore {
     async fn head(&self, key: &Key) -> Result<ObjectFacts, StoreError> {
@@ -64,13 +71,39 @@ impl Source for BucketStore {
 
     /// Keys that are no [`Key`] are left out, and Backhaul's own folder, unless `prefix` starts with it.
     async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
+        self.list_pages(prefix, usize::MAX).await
+    }
+}
+
+impl BucketStore {
+    /// What a listing says of those of `keys` that it names; nothing of the others. Many objects of one folder are in
+    /// few pages; where they are not, it is given up early.
+    pub(in crate::store) async fn glance(&self, keys: &[Key]) -> Result<HashMap<Key, ObjectFacts>, StoreError> {
+        let prefix = common_prefix(keys);
+        let pages = keys.len() / OBJECTS_A_PAGE + PAGES_BESIDE;
+        let wanted: HashSet<&Key> = keys.iter().collect();
+        let listed = self.list_pages(&prefix, pages).await?;
+        let facts = listed.into_iter().filter(|object| wanted.contains(&object.key)).filter_map(|object| {
+            let facts = ObjectFacts {
+                size: object.size,
+                etag: object.etag?,
+                modified_ms: object.modified_ms,
+                digests: KnownDigests::default(),
+                metadata: Metadata::new(),
+            };
+            Some((object.key, facts))
+        });
+        Ok(facts.collect())
+    }
+
+    async fn list_pages(&self, prefix: &str, pages_max: usize) -> Result<Vec<Listed>, StoreError> {
         let ours = prefix.starts_with(RESERVED_FOLDER);
         let parse = if ours { Key::parse_any } else { Key::parse };
         let full = format!("{}{prefix}", self.inner.prefix);
         let pages = self.inner.cloud.pages();
         let mut listed = Vec::new();
         let mut token: Option<String> = None;
-        loop {
+        for _ in 0..pages_max {
             let done = self
                 .call(self.attempt("list", prefix), || {
                     let options = PaginatedListOptions { page_token: token.clone(), ..PaginatedListOptions::default() };
@@ -95,6 +128,18 @@ impl Source for BucketStore {
         listed.sort_unstable_by(|one, other| one.key.cmp(&other.key));
         Ok(listed)
     }
+}
+
+/// The longest text that all keys start with.
+fn common_prefix(keys: &[Key]) -> String {
+    let Some((first, others)) = keys.split_first() else { return String::new() };
+    let mut prefix = first.as_str();
+    for key in others {
+        let same = prefix.char_indices().zip(key.as_str().chars()).find(|((_, one), other)| one != other);
+        let end = same.map_or(prefix.len().min(key.as_str().len()), |((at, _), _)| at);
+        prefix = &prefix[..end];
+    }
+    prefix.to_owned()
 }
 
 /// Puts exactly `length` bytes together; another number of them is an error of the connection.
@@ -136,5 +181,21 @@ pub(super) fn facts(meta: &object_store::ObjectMeta, answer: &Answer) -> ObjectF
         modified_ms: Some(meta.last_modified.timestamp_millis()),
         digests: digests::known(answer),
         metadata: digests::metadata(answer),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_keys_have_in_common() {
+        let common =
+            |keys: &[&str]| common_prefix(&keys.iter().map(|key| Key::parse(key).expect("a key")).collect::<Vec<_>>());
+        assert_eq!(common(&["a/1", "a/2", "a/10"]), "a/");
+        assert_eq!(common(&["a/ä", "a/ö"]), "a/");
+        assert_eq!(common(&["a", "ab"]), "a");
+        assert_eq!(common(&["a/1"]), "a/1");
+        assert_eq!(common(&["a", "b"]), "");
     }
 }
