@@ -53,7 +53,7 @@ impl Bed {
         let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let options = SignedUrlOptions::new().with_query(query);
         let key = Path::parse(key).expect("a key");
-        let url = self.client.signed_url_opts(method.clone(), &key, Duration::from_secs(60), &options).await;
+        let url = self.client.signed_url_opts(method.clone(), &key, Duration::from_mins(1), &options).await;
         self.http.request(method, url.expect("a URL"))
     }
 

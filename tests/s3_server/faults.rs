@@ -20,7 +20,7 @@ fn bed() -> (Bed, Vec<u8>) {
 
 /// What a client got before it ended, and whether it ended well.
 async fn read(bed: &Bed, key: &str) -> (Vec<u8>, bool) {
-    let mut answer = bed.get(key).await.unwrap();
+    let mut answer = bed.get(key).await.expect("an answer");
     let mut all = Vec::new();
     loop {
         match answer.chunk().await {

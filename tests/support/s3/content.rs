@@ -223,19 +223,23 @@ pub fn crc_combined(first: u64, second: u64, second_size: u64) -> u64 {
 /// S3's composite checksum: the SHA-256 of the parts' SHA-256, and how many they were.
 pub fn composite_sha256(parts: &[Digests]) -> String {
     let mut hash = Sha256::new();
-    parts.iter().for_each(|part| hash.update(part.sha256));
+    for part in parts {
+        hash.update(part.sha256);
+    }
     format!("{}-{}", STANDARD.encode(hash.finalize()), parts.len())
 }
 
 /// The `ETag` of a multipart object: the MD5 of the parts' MD5, and how many they were.
 pub fn composite_md5(parts: &[Digests]) -> String {
     let mut hash = Md5::new();
-    parts.iter().for_each(|part| hash.update(part.md5));
+    for part in parts {
+        hash.update(part.md5);
+    }
     format!("{}-{}", hex(&hash.finalize()), parts.len())
 }
 
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 pub struct Digester {

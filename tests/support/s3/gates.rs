@@ -9,7 +9,7 @@ use super::faults::On;
 use super::log::Request;
 
 /// How long a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 struct Held {
     on: On,

@@ -23,10 +23,6 @@ fn enabled(mode: Option<&ChecksumMode>) -> bool {
     mode.is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED)
 }
 
-fn answer<T>(output: T) -> S3Result<S3Response<T>> {
-    Ok(S3Response::new(output))
-}
-
 fn checksum(algorithm: Option<&ChecksumAlgorithm>) -> S3Result<Option<Checksum>> {
     match algorithm.map(ChecksumAlgorithm::as_str) {
         None => Ok(None),
@@ -190,7 +186,7 @@ impl S3 for Service {
             range: input.range.as_ref(),
             marks,
         })?;
-        answer(get_output(&object, range, enabled(input.checksum_mode.as_ref()))?)
+        Ok(S3Response::new(get_output(&object, range, enabled(input.checksum_mode.as_ref()))?))
     }
 
     async fn head_object(&self, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
@@ -204,35 +200,35 @@ impl S3 for Service {
             range: input.range.as_ref(),
             marks,
         })?;
-        answer(head_output(&object, range.as_ref(), enabled(input.checksum_mode.as_ref())))
+        Ok(S3Response::new(head_output(&object, range.as_ref(), enabled(input.checksum_mode.as_ref()))))
     }
 
     async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
         let marks = marks(&request);
-        answer(self.put(request.input, marks).await?)
+        Ok(S3Response::new(self.put(request.input, marks).await?))
     }
 
     async fn upload_part(&self, request: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
         let marks = marks(&request);
-        answer(self.part(request.input, marks).await?)
+        Ok(S3Response::new(self.part(request.input, marks).await?))
     }
 
     async fn copy_object(&self, request: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
-        answer(self.copy(&request.input)?)
+        Ok(S3Response::new(self.copy(&request.input)?))
     }
 
     async fn create_multipart_upload(
         &self,
         request: S3Request<CreateMultipartUploadInput>,
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
-        answer(self.create(request.input)?)
+        Ok(S3Response::new(self.create(request.input)?))
     }
 
     async fn complete_multipart_upload(
         &self,
         request: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-        answer(self.complete(request.input)?)
+        Ok(S3Response::new(self.complete(request.input)?))
     }
 
     async fn abort_multipart_upload(
@@ -243,13 +239,13 @@ impl S3 for Service {
         let mut store = self.lock();
         upload(&mut store, &input.bucket, &input.key, &input.upload_id)?;
         bucket(&mut store, &input.bucket)?.uploads.remove(&input.upload_id);
-        answer(AbortMultipartUploadOutput::default())
+        Ok(S3Response::new(AbortMultipartUploadOutput::default()))
     }
 
     async fn delete_object(&self, request: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
         let input = request.input;
         bucket(&mut self.lock(), &input.bucket)?.objects.remove(&input.key);
-        answer(DeleteObjectOutput::default())
+        Ok(S3Response::new(DeleteObjectOutput::default()))
     }
 
     async fn delete_objects(
@@ -265,29 +261,29 @@ impl S3 for Service {
             deleted.push(DeletedObject { key: Some(object.key), ..DeletedObject::default() });
         }
         let deleted = (input.delete.quiet != Some(true)).then_some(deleted);
-        answer(DeleteObjectsOutput { deleted, ..DeleteObjectsOutput::default() })
+        Ok(S3Response::new(DeleteObjectsOutput { deleted, ..DeleteObjectsOutput::default() }))
     }
 
     async fn head_bucket(&self, request: S3Request<HeadBucketInput>) -> S3Result<S3Response<HeadBucketOutput>> {
         bucket(&mut self.lock(), &request.input.bucket)?;
-        answer(HeadBucketOutput::default())
+        Ok(S3Response::new(HeadBucketOutput::default()))
     }
 
     async fn list_objects_v2(
         &self,
         request: S3Request<ListObjectsV2Input>,
     ) -> S3Result<S3Response<ListObjectsV2Output>> {
-        answer(self.list_objects(request.input)?)
+        Ok(S3Response::new(self.list_objects(request.input)?))
     }
 
     async fn list_multipart_uploads(
         &self,
         request: S3Request<ListMultipartUploadsInput>,
     ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
-        answer(self.list_uploads(request.input)?)
+        Ok(S3Response::new(self.list_uploads(request.input)?))
     }
 
     async fn list_parts(&self, request: S3Request<ListPartsInput>) -> S3Result<S3Response<ListPartsOutput>> {
-        answer(self.list_parts_of(request.input)?)
+        Ok(S3Response::new(self.list_parts_of(request.input)?))
     }
 }

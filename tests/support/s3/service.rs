@@ -271,8 +271,8 @@ pub struct Wanted<'a> {
     pub marks: Marks,
 }
 
-fn metadata(metadata: &BTreeMap<String, String>) -> Option<Metadata> {
-    Some(metadata.iter().map(|(name, value)| (name.clone(), value.clone())).collect())
+fn metadata(metadata: &BTreeMap<String, String>) -> Metadata {
+    metadata.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 fn content_range(range: Option<&std::ops::Range<u64>>, size: u64) -> Option<String> {
@@ -298,7 +298,7 @@ pub fn head_output(object: &Object, range: Option<&std::ops::Range<u64>>, checks
         content_disposition: headers.content_disposition,
         cache_control: headers.cache_control,
         storage_class: headers.storage_class.map(Into::into),
-        metadata: metadata(&headers.metadata),
+        metadata: Some(metadata(&headers.metadata)),
         e_tag: Some(strong(&object.etag)),
         last_modified: Some(Timestamp::from(object.modified)),
         checksum_crc64nvme: object.crc64nvme.filter(|_| shown).map(super::content::crc_base64),

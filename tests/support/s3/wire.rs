@@ -138,15 +138,12 @@ impl Connection {
             }
             _ => {}
         }
-        let answer = match fault.as_ref().and_then(instead) {
-            Some(answer) => {
-                drain(body).await?;
-                answer
-            }
-            None => {
-                let request = Request::from_parts(head, s3s::Body::http_body_unsync(body));
-                wire.service.call(request).await.map_err(|error| io::Error::other(format!("{error:?}")))?
-            }
+        let answer = if let Some(answer) = fault.as_ref().and_then(instead) {
+            drain(body).await?;
+            answer
+        } else {
+            let request = Request::from_parts(head, s3s::Body::http_body_unsync(body));
+            wire.service.call(request).await.map_err(|error| io::Error::other(format!("{error:?}")))?
         };
         if self.reset.load(Ordering::SeqCst) || matches!(fault, Some(What::SwallowReply)) {
             return cut();
