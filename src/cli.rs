@@ -145,6 +145,9 @@ pub struct DryRunArgs {
     /// Limits of the plan, for this run.
     #[command(flatten)]
     pub limits: LimitArgs,
+    /// Save it as a plan of its own, which must not exist: every select replaced by what it takes now, every source pinned
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 /// Arguments of `run`.

@@ -2,12 +2,17 @@
 //! would do and everything that would fail.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::Instant;
 
+use serde_json::json;
+
+use super::saved::{self, Saved};
 use super::{Outcome, open, print, print_json, surveyed};
 use crate::cli::{DryRunArgs, Global};
 use crate::database::{Database, OpenError};
 use crate::error::CommandError;
+use crate::number::counted;
 use crate::plan::Loaded;
 use crate::report::dry_run::{Forecast, forecast_json, forecast_text};
 use crate::survey::Survey;
@@ -16,6 +21,9 @@ pub(super) async fn dry_run(global: &Global, args: &DryRunArgs) -> Outcome {
     let mut loaded = open::plan(global, &args.plan)?;
     open::apply_limits(&mut loaded.plan, &args.limits);
     open::check_references(&loaded.plan)?;
+    if let Some(out) = &args.out {
+        saved::must_be_new(out)?;
+    }
     let began = Instant::now();
     let survey = look(global, &loaded, true).await?;
     let graph = survey.graph();
@@ -31,7 +39,32 @@ pub(super) async fn dry_run(global: &Global, args: &DryRunArgs) -> Outcome {
         print(&forecast_text(&forecast, &survey, &graph, &selected, &url.to_string(), began.elapsed(), verbose))?;
         surveyed::tell_skipped(&survey);
     }
+    if let Some(out) = &args.out {
+        save(global, out, &saved::saved(&loaded, &survey, &selected)?)?;
+    }
     Ok(forecast.exit())
+}
+
+fn save(global: &Global, out: &Path, saved: &Saved) -> Result<(), CommandError> {
+    saved::create(out, &saved.text)?;
+    if global.json {
+        let Saved { entries, without_pin, .. } = saved;
+        return print_json(
+            &json!({"type": "saved", "version": 1, "plan": out, "backups": entries, "without_pin": without_pin}),
+        );
+    }
+    if global.quiet {
+        return Ok(());
+    }
+    let backups = counted(saved.entries as u64, "backup");
+    let unpinned = match saved.without_pin {
+        0 => String::new(),
+        count => format!(", {count} of them not pinned because their sources could not be asked"),
+    };
+    print(&format!(
+        "saved to {0} with {backups}{unpinned}; run it: backhaul run {0}\n",
+        open::quoted(&out.display().to_string())
+    ))
 }
 
 /// Surveys a plan against its database as it is, without creating one.

@@ -1,12 +1,11 @@
 //! `backhaul init`: writes a plan from a region's records, or from what lies in it where it has none.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::saved::create;
 use super::{Outcome, print, print_json, say};
 use crate::catalog::{Catalog, Ledger, Record, RecordState};
 use crate::cli::{Global, InitArgs};
@@ -153,22 +152,6 @@ fn of_objects(objects: Vec<Listed>, to: &[String], left_out: &mut Vec<(String, S
 fn absolute(path: &Path) -> Result<PathBuf, CommandError> {
     std::path::absolute(path)
         .map_err(|error| CommandError::new(Exit::Usage, format!("bad folder {}", path.display())).caused_by(error))
-}
-
-/// Never replaces a file.
-fn create(path: &Path, text: &str) -> Result<(), CommandError> {
-    let cannot = |error: std::io::Error| {
-        let message = format!("cannot write the plan {}", path.display());
-        let exists = error.kind() == std::io::ErrorKind::AlreadyExists;
-        let shown = CommandError::new(if exists { Exit::Usage } else { Exit::Internal }, message).caused_by(error);
-        if exists { shown.hint("name a file that is not there yet") } else { shown }
-    };
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(cannot)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|error| {
-        // What is there of it is ours and no plan.
-        let _ = std::fs::remove_file(path);
-        cannot(error)
-    })
 }
 
 fn unreachable(folder: &Path, message: String, hint: Option<String>) -> CommandError {

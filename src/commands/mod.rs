@@ -9,6 +9,7 @@ mod init;
 mod open;
 mod recorded;
 mod run;
+mod saved;
 mod selection;
 mod status;
 mod surveyed;
@@ -33,7 +34,7 @@ pub async fn dispatch(cli: Cli) -> Outcome {
         Command::Check(args) => check::check(global, &args),
         Command::Plan(args) => dry_run::dry_run(global, &args).await,
         Command::Run(RunArgs { dry_run: true, plan, selection, limits, .. }) => {
-            dry_run::dry_run(global, &DryRunArgs { plan, selection, limits }).await
+            dry_run::dry_run(global, &DryRunArgs { plan, selection, limits, out: None }).await
         }
         Command::Run(args) => run::run(global, &args).await,
         Command::Status(args) => status::status(global, &args).await,

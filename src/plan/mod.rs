@@ -34,7 +34,7 @@ pub use store_spec::{Addressing, AzureSpec, GcsSpec, HttpSpec, S3Spec, STALL_TIM
 pub use unit::{UnitError, format_bytes, format_duration, format_rate, parse_bytes, parse_duration, parse_rate};
 pub use unset::unset_variables;
 pub use write::{
-    BadStore, Written, WrittenAzure, WrittenDefaults, WrittenEntry, WrittenExcept, WrittenGcs, WrittenHttp,
+    BadStore, NotSavable, Written, WrittenAzure, WrittenDefaults, WrittenEntry, WrittenExcept, WrittenGcs, WrittenHttp,
     WrittenLimits, WrittenPin, WrittenRegion, WrittenRegionLimits, WrittenRetry, WrittenS3, WrittenSchedule,
     WrittenSelect, WrittenStore, WrittenTimetable, to_yaml,
 };

@@ -1,6 +1,7 @@
 //! A plan as YAML, for `init` and for saved plans. What is written here reads as an equal plan.
 
 mod of;
+mod saved;
 mod store;
 
 use serde::ser::SerializeMap;
@@ -9,6 +10,7 @@ use serde::{Serialize, Serializer};
 use super::scalar::Meaning;
 use crate::id::Sha256Digest;
 
+pub use saved::NotSavable;
 pub use store::{BadStore, WrittenAzure, WrittenGcs, WrittenHttp, WrittenS3, WrittenStore};
 
 /// A plan as it is written: texts and units, in the order of the documentation. Nothing of it is checked; reading

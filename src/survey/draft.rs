@@ -3,11 +3,12 @@
 use super::catalogs::Catalogs;
 use super::chain::is_copied;
 use super::wanted::{Source, Wanted, WantedList};
-use super::{Migration, SourceObject, Surveyor};
+use super::{Migration, SourceObject, Surveyor, Told};
 use crate::catalog::Record;
 use crate::copy::Expected;
 use crate::database::Row;
 use crate::failure::Failure;
+use crate::plan::Subject;
 use crate::store::Pin;
 
 impl Surveyor<'_> {
@@ -47,6 +48,7 @@ impl Surveyor<'_> {
             copy_is_there: false,
             exists: false,
             place: wanted.place,
+            told: told(wanted),
         };
         let row = &mut migration.row;
         // What is copied needs its source no more: its row says all that the record needs.
@@ -143,4 +145,13 @@ impl Surveyor<'_> {
             row.description.clone_from(&wanted.description);
         }
     }
+}
+
+fn told(wanted: &Wanted) -> Told {
+    let known = wanted.known.clone();
+    let subject = match &wanted.source {
+        Source::Id(id) => Subject::Id { id: id.clone(), known },
+        Source::Location(key) => Subject::Location { key: key.clone(), parent: wanted.parent.clone(), known },
+    };
+    Told { subject, name: wanted.name.clone(), description: wanted.description.clone() }
 }

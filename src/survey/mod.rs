@@ -50,6 +50,19 @@ pub struct Migration {
     pub exists: bool,
     /// Where in the plan it comes from.
     pub place: Place,
+    /// What the plan says of it.
+    pub told: Told,
+}
+
+/// What the plan says of a migration, whichever entry took it.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// The source: `Id` or `Location`.
+    pub subject: Subject,
+    /// Name of the copy.
+    pub name: Option<String>,
+    /// Description of the copy.
+    pub description: Option<String>,
 }
 
 impl Migration {

@@ -277,3 +277,45 @@ fn a_plan_with_the_essentials_is_short() {
          backups:\n- id: '0123'\n  from: one\n  to:\n  - two\n"
     );
 }
+
+fn written_for_any_folder(path: &str, database: &str) -> Result<(String, String), NotSavable> {
+    let text = format!(
+        "version: 1\nname: t\ndatabase: \"{database}\"\nregions: {{ a: {{ store: {{ type: file, path: \"{path}\" }} }}, \
+         b: {{ store: {{ type: gcs, bucket: abc, service_account_file: \"{path}\", ca_file: \"{path}\" }} }} }}\n\
+         backups: [{{ id: x, from: a, to: [b] }}]\n"
+    );
+    let plan = parse(text.as_bytes(), Path::new("/plans/p.yaml")).expect("accepted").plan;
+    let environment = |name: &str| match name {
+        "RELATIVE" => Some("r".to_owned()),
+        "ABSOLUTE" => Some("/srv".to_owned()),
+        "URL" => Some("sqlite://r.db".to_owned()),
+        "ABSOLUTE_URL" => Some("sqlite:///srv/r.db".to_owned()),
+        _ => None,
+    };
+    let written = Written::for_any_folder(&plan, &environment)?;
+    let WrittenStore::File { path, .. } = &written.regions[0].1.store else { panic!("a folder") };
+    let WrittenStore::Gcs(gcs) = &written.regions[1].1.store else { panic!("a bucket") };
+    assert_eq!((Some(path), Some(path)), (gcs.service_account_file.as_ref(), gcs.http.ca_file.as_ref()));
+    Ok((path.clone(), written.database.expect("it has one")))
+}
+
+#[test]
+fn relative_paths_become_absolute_and_references_stay() {
+    for (path, absolute) in [
+        ("a", "/plans/a"),
+        ("./a/", "/plans/a"),
+        ("../a", "/plans/../a"),
+        ("/a", "/a"),
+        ("${RELATIVE}/a", "/plans/${RELATIVE}/a"),
+        ("${ABSOLUTE}/a", "${ABSOLUTE}/a"),
+        ("${UNSET}/a", "${UNSET}/a"),
+        ("a/${RELATIVE}", "/plans/a/${RELATIVE}"),
+    ] {
+        let (path, database) = written_for_any_folder(path, &format!("sqlite://{path}")).expect("savable");
+        assert_eq!((path.as_str(), database.as_str()), (absolute, format!("sqlite://{absolute}").as_str()));
+    }
+    for url in ["${ABSOLUTE_URL}", "${UNSET}", "sqlite:///a.db"] {
+        assert_eq!(written_for_any_folder("/a", url).map(|(_, database)| database), Ok(url.to_owned()));
+    }
+    assert_eq!(written_for_any_folder("/a", "${URL}"), Err(NotSavable::Database("${URL}".to_owned())));
+}
