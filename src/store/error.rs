@@ -21,8 +21,10 @@ pub enum StoreErrorKind {
     Refused,
     /// The store is full or a quota is reached.
     NoSpace,
-    /// Anything the device or the network may do; another try may help.
+    /// Anything the device may do, or an answer that makes no sense; another try may help.
     Io,
+    /// The store does not answer, or says that it cannot now; another try may help.
+    Unreachable,
 }
 
 /// What a store could not do: which operation, where, and why.
@@ -57,6 +59,7 @@ impl StoreError {
             StoreErrorKind::Missing => Cause::SourceMissing,
             StoreErrorKind::Changed | StoreErrorKind::Short => Cause::SourceChanged,
             StoreErrorKind::Refused => Cause::SourceUnreadable,
+            StoreErrorKind::Unreachable => Cause::Unreachable,
             _ => Cause::SourceError,
         };
         Failure { cause, message: self.message, hint: self.hint }
@@ -71,6 +74,7 @@ impl StoreError {
             StoreErrorKind::NoSpace => Cause::NoSpace,
             StoreErrorKind::Refused => Cause::TargetUnwritable,
             StoreErrorKind::Missing => Cause::CopyMissing,
+            StoreErrorKind::Unreachable => Cause::Unreachable,
             _ => Cause::TargetError,
         };
         Failure { cause, message: self.message, hint: self.hint }

@@ -57,32 +57,23 @@ fn kind(gave_up: &GaveUp) -> StoreErrorKind {
         (Some(507), _) => StoreErrorKind::NoSpace,
         (Some(404), _) => StoreErrorKind::Missing,
         (Some(412), _) => StoreErrorKind::Changed,
-        _ if gave_up.transient => StoreErrorKind::Io,
+        (Some(200..=299), _) if answer.trouble.is_none() => StoreErrorKind::Io,
+        _ if gave_up.transient => StoreErrorKind::Unreachable,
         _ => StoreErrorKind::Refused,
     }
 }
 
 fn reason(gave_up: &GaveUp) -> String {
     let GaveUp { error, answer, .. } = gave_up;
-    match (&answer.trouble, answer.status) {
-        (Some(Trouble::Connect(why)), _) => format!("cannot connect to {}: {why}", answer.host),
-        (Some(Trouble::Stalled(time)), _) => {
-            format!("{} sent and took no byte for {} s", answer.host, time.as_secs_f64())
-        }
-        (Some(Trouble::Broken(why)), _) => format!("the connection to {} broke: {why}", answer.host),
-        (None, Some(404)) if answer.code.as_deref().is_none_or(|code| matches!(code, "NoSuchKey" | "BlobNotFound")) => {
+    match answer.status {
+        Some(404) if answer.code.as_deref().is_none_or(|code| matches!(code, "NoSuchKey" | "BlobNotFound")) => {
             "no such object".to_owned()
         }
-        (None, Some(status @ 200..=299)) => {
+        Some(status @ 200..=299) if answer.trouble.is_none() => {
             let what = answer.header("content-type").unwrap_or("no type");
             format!("{} answered {status}, and not as such a store does ({what}): {}", answer.host, without_urls(error))
         }
-        (None, Some(status)) => {
-            let code = answer.code.as_ref().map(|code| format!(" {code}")).unwrap_or_default();
-            let message = answer.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
-            format!("{} answered {status}{code}{message}", answer.host)
-        }
-        (None, None) => without_urls(error),
+        _ => answer.in_words().unwrap_or_else(|| without_urls(error)),
     }
 }
 

@@ -64,6 +64,24 @@ impl Answer {
         let _ = LAST.try_with(|last| last.lock().unwrap_or_else(PoisonError::into_inner).trouble = Some(trouble));
     }
 
+    /// What went wrong, in words; none if nothing was sent.
+    pub(in crate::store) fn in_words(&self) -> Option<String> {
+        let host = &self.host;
+        match (&self.trouble, self.status) {
+            (Some(Trouble::Connect(why)), _) => Some(format!("cannot connect to {host}: {why}")),
+            (Some(Trouble::Stalled(time)), _) => {
+                Some(format!("{host} sent and took no byte for {} s", time.as_secs_f64()))
+            }
+            (Some(Trouble::Broken(why)), _) => Some(format!("the connection to {host} broke: {why}")),
+            (None, Some(status)) => {
+                let code = self.code.as_ref().map(|code| format!(" {code}")).unwrap_or_default();
+                let message = self.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
+                Some(format!("{host} answered {status}{code}{message}"))
+            }
+            (None, None) => None,
+        }
+    }
+
     /// A header as text.
     pub(in crate::store) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(HeaderName::from_bytes(name.as_bytes()).ok()?)?.to_str().ok()

@@ -31,6 +31,17 @@ struct State {
     closed_until: Option<Instant>,
     /// Counts closings: what was sent before the last one says nothing new.
     closings: u64,
+    /// What the store last said, or did.
+    why: String,
+}
+
+/// A gate that stays closed for longer than a request waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::store) struct Closed {
+    /// For how long.
+    pub(in crate::store) time: Duration,
+    /// What the store last said, or did.
+    pub(in crate::store) why: String,
 }
 
 /// One request that was let through.
@@ -43,8 +54,8 @@ impl Gate {
     /// Lets a request through, after a wait if that is short.
     ///
     /// # Errors
-    /// How long the gate stays closed, if that is longer than a request waits.
-    pub(in crate::store) async fn pass(&self) -> Result<Pass, Duration> {
+    /// [`Closed`], if it stays so for longer than a request waits.
+    pub(in crate::store) async fn pass(&self) -> Result<Pass, Closed> {
         loop {
             let wait = {
                 let mut state = self.lock();
@@ -61,7 +72,7 @@ impl Gate {
                 }
             };
             if wait > PATIENCE {
-                return Err(wait);
+                return Err(Closed { time: wait, why: self.lock().why.clone() });
             }
             tokio::time::sleep(wait).await;
         }
@@ -79,9 +90,10 @@ impl Gate {
         state.closed_until = None;
     }
 
-    /// The store did not answer, or said that it cannot now. `asked` is how long it wants to be left alone.
-    pub(in crate::store) fn ill(&self, pass: Pass, asked: Option<Duration>) {
+    /// The store did not answer, or said that it cannot now: `why`. `asked` is how long it wants to be left alone.
+    pub(in crate::store) fn ill(&self, pass: Pass, asked: Option<Duration>, why: String) {
         let mut state = self.lock();
+        state.why = why;
         if pass.closings == state.closings {
             state.failures = state.failures.saturating_add(1);
         }
@@ -111,13 +123,13 @@ mod tests {
         for _ in 0..FAILURES {
             let pass = gate.pass().await.expect("open");
             assert_eq!(gate.closed_for(), Duration::ZERO);
-            gate.ill(pass, None);
+            gate.ill(pass, None, String::new());
         }
         assert_eq!(gate.closed_for(), FIRST);
         let began = Instant::now();
         let asking = gate.pass().await.expect("a short wait");
         assert_eq!(began.elapsed(), FIRST);
-        gate.ill(asking, None);
+        gate.ill(asking, None, String::new());
         assert_eq!(gate.closed_for(), FIRST * 2, "it waits longer each time");
         let asking = gate.pass().await.expect("still short");
         let other = gate.clone();
@@ -137,7 +149,7 @@ mod tests {
             sent.push(gate.pass().await.expect("open"));
         }
         for pass in sent {
-            gate.ill(pass, None);
+            gate.ill(pass, None, String::new());
         }
         assert!(gate.closed_for() <= FIRST * 2, "{:?}", gate.closed_for());
     }
@@ -146,8 +158,9 @@ mod tests {
     async fn a_store_that_names_a_time_is_left_alone_for_it() {
         let gate = Gate::default();
         let pass = gate.pass().await.expect("open");
-        gate.ill(pass, Some(Duration::from_secs(20)));
-        assert_eq!(gate.pass().await.expect_err("longer than patience"), Duration::from_secs(20));
+        gate.ill(pass, Some(Duration::from_secs(20)), "503".to_owned());
+        let closed = gate.pass().await.expect_err("longer than patience");
+        assert_eq!(closed, Closed { time: Duration::from_secs(20), why: "503".to_owned() });
         tokio::time::advance(Duration::from_secs(20)).await;
         assert!(gate.pass().await.is_ok());
     }

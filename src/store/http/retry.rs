@@ -61,8 +61,8 @@ impl Patience {
         loop {
             let pass = match self.gate.pass().await {
                 Ok(pass) => pass,
-                Err(wait) => {
-                    let error = format!("it is in trouble and is left alone for {} s", wait.as_secs().max(1));
+                Err(closed) => {
+                    let error = format!("{}; it is left alone for {} s", closed.why, closed.time.as_secs().max(1));
                     let answer = Answer::default();
                     return Err(GaveUp { error, answer, tries, transient: true, repeated });
                 }
@@ -78,7 +78,7 @@ impl Patience {
             };
             let transient = is_transient(&answer);
             if is_illness(&answer) {
-                self.gate.ill(pass, answer.retry_after);
+                self.gate.ill(pass, answer.retry_after, answer.in_words().unwrap_or_default());
             } else if answer.status.is_some() {
                 self.gate.well();
             }
