@@ -4,6 +4,7 @@
 //! new process can pick up, reads pinned to one version of the object, and publishing that never overwrites.
 
 mod bucket;
+mod buffers;
 mod error;
 pub mod file;
 mod http;

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::StreamExt;
 use object_store::list::PaginatedListOptions;
 use object_store::{GetOptions, GetRange};
@@ -11,7 +11,9 @@ use object_store::{GetOptions, GetRange};
 use super::{BucketStore, digests};
 use crate::id::{Key, RESERVED_FOLDER};
 use crate::store::http::Answer;
-use crate::store::{KnownDigests, Listed, Metadata, ObjectFacts, Pin, Read, Seen, Source, StoreError, StoreErrorKind};
+use crate::store::{
+    KnownDigests, Listed, Metadata, ObjectFacts, Pin, Read, Seen, Source, StoreError, StoreErrorKind, buffers,
+};
 
 /// A listing is worth its requests while a page of 1,000 has so many of the objects that are asked for.
 const OBJECTS_A_PAGE: usize = 100;
@@ -152,26 +154,26 @@ async fn collect(
         store: "body",
         source: format!("{came} bytes came instead of {length}").into(),
     };
-    let mut buffer = BytesMut::new();
+    let mut buffer = Vec::new();
+    let mut came = 0;
     while let Some(chunk) = stream.next().await {
         let chunk = chunk?;
         seen(chunk.len() as u64);
         // A small object comes in one piece, which needs no copy.
-        if buffer.is_empty() && chunk.len() == length {
+        if came == 0 && chunk.len() == length {
             return match stream.next().await {
                 None => Ok(chunk),
                 Some(more) => Err(wrong(length + more?.len())),
             };
         }
-        if buffer.is_empty() {
-            buffer.reserve(length);
+        if came == 0 {
+            buffer = buffers::of_len(length);
         }
-        if buffer.len() + chunk.len() > length {
-            return Err(wrong(buffer.len() + chunk.len()));
-        }
-        buffer.extend_from_slice(&chunk);
+        let Some(room) = buffer.get_mut(came..came + chunk.len()) else { return Err(wrong(came + chunk.len())) };
+        room.copy_from_slice(&chunk);
+        came += chunk.len();
     }
-    if buffer.len() == length { Ok(buffer.freeze()) } else { Err(wrong(buffer.len())) }
+    if came == length { Ok(buffers::freeze(buffer)) } else { Err(wrong(came)) }
 }
 
 pub(super) fn facts(meta: &object_store::ObjectMeta, answer: &Answer) -> ObjectFacts {

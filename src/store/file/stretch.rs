@@ -5,13 +5,12 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rustix::buffer::spare_capacity;
 use rustix::io::{Errno, pread, retry_on_intr};
 
 use super::FileStore;
 use super::root::Root;
 use crate::store::throttle::SLICE;
-use crate::store::{Seen, StoreError};
+use crate::store::{Seen, StoreError, buffers};
 
 #[expect(clippy::cast_possible_truncation, reason = "256 KiB fits everywhere")]
 const SLICE_LEN: usize = SLICE as usize;
@@ -42,26 +41,18 @@ impl Stretch {
         self.offset + self.len as u64
     }
 
-    /// All of it, into memory that nobody zeroed before. The system reads ahead for one long read as for many short
-    /// ones.
+    /// All of it. The system reads ahead for one long read as for many short ones.
     pub(super) fn read(self, file: &OwnedFd) -> Result<Bytes, Stopped> {
-        let mut bytes = Vec::with_capacity(self.len);
-        while bytes.len() < self.len {
-            let at = self.offset + bytes.len() as u64;
-            if retry_on_intr(|| pread(file, spare_capacity(&mut bytes), at)).map_err(Stopped::Failed)? == 0 {
-                return Err(Stopped::End);
-            }
-        }
-        bytes.truncate(self.len); // the memory may be a little larger than asked for
-        Ok(bytes.into())
+        let mut bytes = buffers::of_len(self.len);
+        self.fill(file, &mut bytes, 0)?;
+        Ok(buffers::freeze(bytes))
     }
 
-    /// Its next `len` bytes, behind those that `bytes` has.
-    fn append(self, file: &OwnedFd, bytes: &mut Vec<u8>, len: usize) -> Result<(), Stopped> {
-        let mut at = bytes.len();
-        bytes.resize(at + len, 0);
+    /// Fills `bytes`, the first of which is byte `from` of the stretch.
+    fn fill(self, file: &OwnedFd, bytes: &mut [u8], from: usize) -> Result<(), Stopped> {
+        let mut at = 0;
         while at < bytes.len() {
-            match retry_on_intr(|| pread(file, &mut bytes[at..], self.offset + at as u64)) {
+            match retry_on_intr(|| pread(file, &mut bytes[at..], self.offset + (from + at) as u64)) {
                 Ok(0) => return Err(Stopped::End),
                 Ok(got) => at += got,
                 Err(errno) => return Err(Stopped::Failed(errno)),
@@ -84,18 +75,21 @@ impl FileStore {
         F: Fn(&Root, Stopped) -> StoreError + Send + Sync + 'static,
     {
         let (file, failed) = (Arc::new(file), Arc::new(failed));
-        let mut bytes = Vec::with_capacity(stretch.len);
-        while bytes.len() < stretch.len {
-            let len = (stretch.len - bytes.len()).min(SLICE_LEN);
+        let mut bytes = buffers::of_len(stretch.len);
+        let mut done = 0;
+        while done < stretch.len {
+            let len = (stretch.len - done).min(SLICE_LEN);
             self.throttle.read(len as u64).await;
             let (file, failed) = (Arc::clone(&file), Arc::clone(&failed));
-            let append = move |root: &Root| {
-                stretch.append(&file, &mut bytes, len).map(|()| bytes).map_err(|error| failed(root, error))
+            let fill = move |root: &Root| {
+                let filled = stretch.fill(&file, &mut bytes[done..done + len], done);
+                filled.map(|()| bytes).map_err(|error| failed(root, error))
             };
-            bytes = self.blocking(append).await?;
+            bytes = self.blocking(fill).await?;
+            done += len;
             seen(len as u64);
         }
-        Ok(bytes.into())
+        Ok(buffers::freeze(bytes))
     }
 }
 
