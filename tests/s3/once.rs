@@ -29,8 +29,10 @@ fn completes_in_spite_of(at_source: bool, on: &On, what: &What) {
     assert_eq!(server.strikes(fault), 1, "{name}: it did not strike: {output}");
     assert_eq!(output.code, Some(0), "{name}: {output}");
     bed.is_complete(&name);
-    // One part, or the small object, goes again: all that a fault may cost.
-    bed.bytes_at_most(1, &name);
+    // One part, or the small object, goes again: all that a fault may cost. (A body may say that it is longer.)
+    if !matches!(what, What::ExtendBody(_)) {
+        bed.bytes_at_most(1, &name);
+    }
 }
 
 #[test]
@@ -42,7 +44,7 @@ fn reading_goes_on_after_any_answer_that_is_none() {
         What::ResetBody(0),
         What::ResetBody(MIB / 10),
         What::StallBody(MIB / 10),
-        What::ExtendBody(5),
+        What::ExtendBody(1),
         What::Chunked { ends_after: Some(MIB / 10) },
         What::Chunked { ends_after: None },
         What::Reset,
