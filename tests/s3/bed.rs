@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use backhaul::catalog::Record;
 use backhaul::copy::PARTS_IN_FLIGHT;
@@ -14,7 +13,7 @@ use backhaul::state::State;
 use bytes::Bytes;
 use tempfile::TempDir;
 
-use super::s3::{self, Content, Digests, Headers, Made, On, Operation, Request, S3Server, What};
+use super::s3::{self, Content, Digests, Headers, Made, Operation, Request, S3Server};
 use super::support::{self, BACKHAUL, Output, Running};
 
 pub const MIB: u64 = 1 << 20;
@@ -300,9 +299,15 @@ impl Bed {
             assert!(recorded, "{what}: `{}` is COMPLETED and has no record", row.name);
             completed += 1;
         }
-        assert_eq!(self.target.overwritten(), [], "{what}: objects were overwritten");
+        assert_eq!(self.overwritten(), [] as [String; 0], "{what}: objects were overwritten");
         self.source_is_untouched(what);
         completed
+    }
+
+    /// Keys in the target that were overwritten, but for the one by which Backhaul asks whether that can be.
+    pub fn overwritten(&self) -> Vec<String> {
+        let keys = self.target.overwritten().into_iter().map(|(_, key)| key);
+        keys.filter(|key| key != ".backhaul/create-only").collect()
     }
 
     #[track_caller]
@@ -341,6 +346,16 @@ impl Bed {
         self.source.clear_faults();
         self.target.clear_faults();
         let output = self.run();
+        assert_eq!(output.code, Some(0), "{what}: the next run did not complete: {output}");
+        self.is_complete(what);
+    }
+
+    /// As [`Bed::completes`], also what failed for good.
+    #[track_caller]
+    pub fn completes_when_retried(&self, what: &str) {
+        self.source.clear_faults();
+        self.target.clear_faults();
+        let output = self.call("run", &["-v", "--retry-failed"]);
         assert_eq!(output.code, Some(0), "{what}: the next run did not complete: {output}");
         self.is_complete(what);
     }
