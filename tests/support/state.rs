@@ -139,7 +139,12 @@ pub fn rows(bed: &Bed) -> (Vec<Row>, usize) {
 
 /// All rows with the rows of their parts; none if there is no database yet.
 pub fn rows_with_parts(bed: &Bed) -> Vec<(Row, Vec<PartRow>)> {
-    let url = DatabaseUrl::parse(&format!("sqlite://{}", bed.database().display())).expect("a path");
+    rows_in(&bed.database())
+}
+
+/// All rows of a database with the rows of their parts.
+pub fn rows_in(database: &Path) -> Vec<(Row, Vec<PartRow>)> {
+    let url = DatabaseUrl::parse(&format!("sqlite://{}", database.display())).expect("a path");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let database = Database::open_reading(&url).await.expect("the database can be read");

@@ -69,6 +69,8 @@ fn reason(gave_up: &GaveUp) -> String {
         Some(404) if answer.code.as_deref().is_none_or(|code| matches!(code, "NoSuchKey" | "BlobNotFound")) => {
             "no such object".to_owned()
         }
+        // A write whose condition did not hold has words of its own.
+        Some(412) => "it changed since it was looked at first".to_owned(),
         Some(status @ 200..=299) if answer.trouble.is_none() => {
             let what = answer.header("content-type").unwrap_or("no type");
             format!("{} answered {status}, and not as such a store does ({what}): {}", answer.host, without_urls(error))
@@ -89,6 +91,7 @@ fn hint(answer: &Answer) -> Option<&'static str> {
         (_, Some("SignatureDoesNotMatch" | "InvalidAccessKeyId" | "AuthenticationFailed")) => {
             Some("check the keys of this region")
         }
+        (Some(412), _) => Some("let the writer finish, then run the same plan again"),
         (_, Some("RequestTimeTooSkewed")) => Some("set this machine's clock"),
         (Some(401 | 403), _) => Some("give the keys of this region the permission, or use other keys"),
         (Some(301 | 307 | 308), _) => Some("correct `region` or `endpoint` of the store; redirects are not followed"),

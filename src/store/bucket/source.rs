@@ -26,7 +26,11 @@ impl Source for BucketStore {
         let path = self.path("read", key)?;
         let reader = self.inner.cloud.reader();
         let done = self
-            .call(self.attempt("read", key.as_str()), || reader.get_opts(&path, GetOptions::new().with_head(true)))
+            .call(self.attempt("read", key.as_str()), || async {
+                let found = reader.get_opts(&path, GetOptions::new().with_head(true)).await?;
+                has_tag(&found.meta)?;
+                Ok(found)
+            })
             .await?;
         Ok(facts(&done.value.meta, &done.answer))
     }
@@ -51,6 +55,7 @@ impl Source for BucketStore {
                 async move {
                     let found = reader.get_opts(path, options).await?;
                     let meta = found.meta.clone();
+                    has_tag(&meta)?;
                     let bytes = collect(found.into_stream(), length, seen).await?;
                     Ok((meta, bytes))
                 }
@@ -142,6 +147,12 @@ fn common_prefix(keys: &[Key]) -> String {
         prefix = &prefix[..end];
     }
     prefix.to_owned()
+}
+
+/// Every such store says which version of an object it answers with; who does not is a proxy, and no store.
+fn has_tag(meta: &object_store::ObjectMeta) -> object_store::Result<()> {
+    let missing = || object_store::Error::Generic { store: "answer", source: "it has no ETag".into() };
+    meta.e_tag.as_ref().map(drop).ok_or_else(missing)
 }
 
 /// Puts exactly `length` bytes together; another number of them is an error of the connection.

@@ -32,10 +32,15 @@ impl Target for BucketStore {
     ) -> Result<(ObjectFacts, Proof), StoreError> {
         let attempt = self.attempt("write", key.as_str());
         let path = self.path("write", key)?;
-        if !self.creates_only().await? && self.there(key).await?.is_some() {
+        let mode = if self.creates_only().await? {
+            PutMode::Create
+        } else if self.there(key).await?.is_none() {
+            // The store may refuse a condition that it does not know.
+            PutMode::Overwrite
+        } else {
             return Err(exists(attempt));
-        }
-        let done = match self.put_once(&path, bytes.clone(), attributes(metadata)).await {
+        };
+        let done = match self.put_once(&path, bytes.clone(), attributes(metadata), mode).await {
             Ok(done) => done,
             Err(gave_up) if is_taken(&gave_up) => return self.put_before(key, &bytes, gave_up.repeated).await,
             Err(gave_up) => return Err(attempt.failed(&gave_up)),
@@ -208,12 +213,18 @@ impl BucketStore {
         }
     }
 
-    async fn put_once(&self, path: &Path, bytes: Bytes, attributes: Attributes) -> Result<Done<PutResult>, GaveUp> {
+    async fn put_once(
+        &self,
+        path: &Path,
+        bytes: Bytes,
+        attributes: Attributes,
+        mode: PutMode,
+    ) -> Result<Done<PutResult>, GaveUp> {
         let put = |checksums| {
-            let (bytes, attributes) = (bytes.clone(), attributes.clone());
+            let (bytes, attributes, mode) = (bytes.clone(), attributes.clone(), mode.clone());
             self.inner.patience.call(move || {
                 let options =
-                    PutOptions { mode: PutMode::Create, attributes: attributes.clone(), ..PutOptions::default() };
+                    PutOptions { mode: mode.clone(), attributes: attributes.clone(), ..PutOptions::default() };
                 let payload = PutPayload::from_bytes(bytes.clone());
                 self.inner.cloud.writer(checksums).put_opts(path, payload, options)
             })
@@ -263,7 +274,10 @@ impl BucketStore {
             let (attempt, path) = (self.attempt("write", CREATE_ONLY), self.path("write", &key)?);
             let text = "Backhaul wrote this to see whether this store refuses to replace an object.\n";
             for _ in 0..2 {
-                match self.put_once(&path, Bytes::from_static(text.as_bytes()), Attributes::new()).await {
+                match self
+                    .put_once(&path, Bytes::from_static(text.as_bytes()), Attributes::new(), PutMode::Create)
+                    .await
+                {
                     Ok(_) => {}
                     Err(gave_up) if is_taken(&gave_up) => return Ok(true),
                     Err(gave_up) if is_unknown(&gave_up) => return Ok(false),
@@ -333,7 +347,8 @@ fn lost_if_missing(error: StoreError) -> StoreError {
 fn is_taken(gave_up: &GaveUp) -> bool {
     let answer = &gave_up.answer;
     matches!(answer.status, Some(304 | 412))
-        || (answer.status == Some(409) && answer.code.as_deref() != Some("OperationAborted"))
+        || (answer.status == Some(409)
+            && matches!(answer.code.as_deref(), None | Some("BlobAlreadyExists" | "ConditionalRequestConflict")))
 }
 
 fn is_gone(gave_up: &GaveUp) -> bool {

@@ -167,7 +167,7 @@ impl Connector {
     fn received(&self, body: reqwest::Body) -> impl Stream<Item = Result<Bytes, HttpError>> + Send + Sync + use<> {
         let (throttle, stall) = (self.throttle.clone(), self.stall);
         let state = (Some(body.into_data_stream()), throttle);
-        sync_stream(stream::unfold(state, move |(body, throttle)| async move {
+        let received = stream::unfold(state, move |(body, throttle)| async move {
             let mut body = body?;
             let next = match tokio::time::timeout(stall, body.next()).await {
                 Ok(Some(Ok(bytes))) => {
@@ -181,7 +181,9 @@ impl Connector {
             let error = http_error(&next);
             Answer::broke_off(next);
             Some((Err(error), (None, throttle)))
-        }))
+        });
+        // Who collects a body may ask once more after its end.
+        sync_stream(received.fuse())
     }
 }
 

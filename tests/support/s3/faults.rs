@@ -141,13 +141,24 @@ impl What {
 }
 
 /// What somebody else does to what a request is about.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Change {
     /// Another object under the key.
     Object(Bytes),
     DeleteObject,
     DropUpload,
     DropPart(u32),
+}
+
+impl std::fmt::Debug for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Object(bytes) => write!(f, "Object({} bytes)", bytes.len()),
+            Self::DeleteObject => write!(f, "DeleteObject"),
+            Self::DropUpload => write!(f, "DropUpload"),
+            Self::DropPart(number) => write!(f, "DropPart({number})"),
+        }
+    }
 }
 
 impl Change {

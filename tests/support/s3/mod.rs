@@ -255,6 +255,11 @@ impl S3Server {
         self.in_bucket(bucket, |bucket| bucket.objects.get_mut(key).expect("an object").content.flip(bit));
     }
 
+    /// Keys under which a request has replaced an object, with their buckets.
+    pub fn overwritten(&self) -> Vec<(String, String)> {
+        self.store().overwritten.clone()
+    }
+
     pub fn open_uploads(&self, bucket: &str) -> Vec<OpenUpload> {
         let open = |(id, upload): (&String, &store::Upload)| OpenUpload {
             key: upload.key.clone(),

@@ -119,7 +119,7 @@ impl Service {
             checksum_type: shown.map(|checksum| ChecksumType::from_static(algorithm(checksum).1)),
             ..CompleteMultipartUploadOutput::default()
         };
-        super::service::bucket(&mut store, &input.bucket)?.objects.insert(input.key, object);
+        store.publish(&input.bucket, input.key, object);
         Ok(output)
     }
 
@@ -136,7 +136,8 @@ impl Service {
             last_modified: Some(Timestamp::from(copy.modified)),
             ..CopyObjectResult::default()
         };
-        bucket(&mut store, &input.bucket)?.objects.insert(input.key.clone(), copy);
+        bucket(&mut store, &input.bucket)?;
+        store.publish(&input.bucket, input.key.clone(), copy);
         Ok(CopyObjectOutput { copy_object_result: Some(result), ..CopyObjectOutput::default() })
     }
 

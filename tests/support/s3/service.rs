@@ -190,7 +190,7 @@ impl Service {
             checksum_type: checksums.then(|| ChecksumType::from_static(ChecksumType::FULL_OBJECT)),
             ..PutObjectOutput::default()
         };
-        bucket(&mut store, &input.bucket)?.objects.insert(input.key, object);
+        store.publish(&input.bucket, input.key, object);
         Ok(output)
     }
 

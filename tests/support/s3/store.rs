@@ -162,19 +162,27 @@ pub struct Dialect {
 pub struct Store {
     pub buckets: HashMap<String, Bucket>,
     pub dialect: Dialect,
+    /// Keys that requests have put another object under, with their buckets.
+    pub overwritten: Vec<(String, String)>,
     ids: AtomicU64,
 }
 
 impl Store {
     pub fn new(buckets: &[&str], dialect: Dialect) -> Self {
         let buckets = buckets.iter().map(|name| ((*name).to_owned(), Bucket::default())).collect();
-        Self { buckets, dialect, ids: AtomicU64::new(0) }
+        Self { buckets, dialect, overwritten: Vec::new(), ids: AtomicU64::new(0) }
     }
 
     /// A name that nothing else has.
     pub fn fresh_id(&self) -> String {
         let number = self.ids.fetch_add(1, Ordering::Relaxed);
         hex(&Sha256::digest(number.to_le_bytes())[..16])
+    }
+
+    /// Makes an object visible, whatever lay there.
+    pub fn publish(&mut self, bucket: &str, key: String, object: Object) {
+        let before = self.buckets.get_mut(bucket).and_then(|bucket| bucket.objects.insert(key.clone(), object));
+        self.overwritten.extend(before.map(|_| (bucket.to_owned(), key)));
     }
 
     pub fn etag(&self, digests: &Digests) -> String {
