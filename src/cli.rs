@@ -226,8 +226,8 @@ pub enum Depth {
 /// Arguments of `init`.
 #[derive(Debug, Args)]
 pub struct InitArgs {
-    /// The source region: a folder, s3://BUCKET/PREFIX, gcs://BUCKET/PREFIX or azure://ACCOUNT/CONTAINER/PREFIX; keys
-    /// of a plan's store may follow, as in 's3://vault?endpoint=https://s3.example.com&region=eu-1'
+    /// The source region: a folder, `s3://BUCKET/PREFIX`, `gcs://BUCKET/PREFIX` or `azure://ACCOUNT/CONTAINER/PREFIX`;
+    /// keys of a plan's store may follow: `'s3://vault?endpoint=https://s3.example.com&region=eu-1'`
     #[arg(long, value_name = "FOLDER|URL")]
     pub from: PathBuf,
     /// A target region, as the source; may be repeated

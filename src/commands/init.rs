@@ -40,7 +40,10 @@ pub(super) async fn init(global: &Global, args: &InitArgs) -> Outcome {
         super::complain(&format!("warning: left out: `{name}`: {why}"));
     }
     if backups.is_empty() {
-        return Err(CommandError::new(Exit::Failed, format!("there is nothing to copy in {}", args.from.display())));
+        return Err(CommandError::new(
+            Exit::Failed,
+            format!("there is nothing to copy in {}", place::shown(&args.from)),
+        ));
     }
     let count = backups.len();
     written.backups = backups;
@@ -82,11 +85,10 @@ fn not_recorded(ledger: &Ledger, objects: &[Listed]) -> Vec<(String, String)> {
 
 /// The plan but for its backups.
 fn plan(args: &InitArgs) -> Result<Written, CommandError> {
-    let region = |argument: &Path| Ok(WrittenRegion { store: place::store(argument)? });
-    let mut regions = vec![(SOURCE.to_owned(), region(&args.from)?)];
+    let mut regions = vec![(SOURCE.to_owned(), WrittenRegion { store: place::store(&args.from)? })];
     for (number, target) in (1..).zip(&args.to) {
         let name = if args.to.len() == 1 { "target".to_owned() } else { format!("target-{number}") };
-        regions.push((name, region(target)?));
+        regions.push((name, WrittenRegion { store: place::store(target)? }));
     }
     let written = Written {
         version: 1,
@@ -169,7 +171,8 @@ fn of_objects(objects: Vec<Listed>, to: &[String], left_out: &mut Vec<(String, S
 }
 
 fn unreachable(from: &Path, message: String, hint: Option<String>) -> CommandError {
-    let mut error = CommandError::new(Exit::Unreachable, format!("cannot read {}", from.display())).caused_by(message);
+    let mut error =
+        CommandError::new(Exit::Unreachable, format!("cannot read {}", place::shown(from))).caused_by(message);
     error.hint = hint;
     error
 }

@@ -58,6 +58,15 @@ pub(super) fn store(argument: &Path) -> Result<WrittenStore, CommandError> {
     Ok(read)
 }
 
+/// The argument without the keys behind it.
+pub(super) fn shown(argument: &Path) -> String {
+    let text = argument.display().to_string();
+    match text.split_once('?') {
+        Some((place, _)) if text.contains("://") => place.to_owned(),
+        _ => text,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
