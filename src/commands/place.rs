@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn what_is_no_store_is_refused() {
-        let message = |text: &str| store(Path::new(text)).expect_err(text).to_string();
+        let message = |text: &str| store(Path::new(text)).expect_err(text).message;
         assert_eq!(message("ftp://host/x"), "there are no stores of type `ftp`");
         assert_eq!(message("s3://"), "a URL of type `s3` needs a bucket");
         assert_eq!(message("azure://acct"), "a URL of type `azure` needs a container");
