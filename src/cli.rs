@@ -145,6 +145,9 @@ pub struct DryRunArgs {
     /// Limits of the plan, for this run.
     #[command(flatten)]
     pub limits: LimitArgs,
+    /// Also try in each target region whether it can be written, by a write that leaves nothing behind
+    #[arg(long)]
+    pub probe_writes: bool,
     /// Save it as a plan of its own, which must not exist: every select replaced by what it takes now, every source pinned
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
@@ -223,11 +226,12 @@ pub enum Depth {
 /// Arguments of `init`.
 #[derive(Debug, Args)]
 pub struct InitArgs {
-    /// Folder of the source region
-    #[arg(long, value_name = "FOLDER")]
+    /// The source region: a folder, `s3://BUCKET/PREFIX`, `gcs://BUCKET/PREFIX` or `azure://ACCOUNT/CONTAINER/PREFIX`;
+    /// keys of a plan's store may follow: `'s3://vault?endpoint=https://s3.example.com&region=eu-1'`
+    #[arg(long, value_name = "FOLDER|URL")]
     pub from: PathBuf,
-    /// Folder of a target region; may be repeated
-    #[arg(long, value_name = "FOLDER", required = true)]
+    /// A target region, as the source; may be repeated
+    #[arg(long, value_name = "FOLDER|URL", required = true)]
     pub to: Vec<PathBuf>,
     /// Name of the plan
     #[arg(long, default_value = "evacuation")]

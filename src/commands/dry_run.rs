@@ -14,6 +14,7 @@ use crate::database::{Database, OpenError};
 use crate::error::CommandError;
 use crate::number::counted;
 use crate::plan::Loaded;
+use crate::regions::Regions;
 use crate::report::dry_run::{Forecast, forecast_json, forecast_text};
 use crate::survey::Survey;
 
@@ -25,9 +26,13 @@ pub(super) async fn dry_run(global: &Global, args: &DryRunArgs) -> Outcome {
         saved::must_be_new(out)?;
     }
     let began = Instant::now();
-    let survey = look(global, &loaded, true).await?;
+    let regions = open::unlimited_regions(&loaded.plan);
+    let mut survey = look(global, &loaded, &regions, true).await?;
     let graph = survey.graph();
     let selected = surveyed::select(&args.selection, &graph, &survey)?;
+    if args.probe_writes {
+        survey.probe_writes(&regions, &selected, args.selection.retry_failed).await;
+    }
     let url = open::database_url(global, &loaded.plan)?;
     let forecast = Forecast::new(&loaded.plan, &survey, &graph, &selected, args.selection.retry_failed);
     if global.json {
@@ -68,19 +73,23 @@ fn save(global: &Global, out: &Path, saved: &Saved) -> Result<(), CommandError> 
 }
 
 /// Surveys a plan against its database as it is, without creating one.
-pub(super) async fn look(global: &Global, loaded: &Loaded, look_at_targets: bool) -> Result<Survey, CommandError> {
+pub(super) async fn look(
+    global: &Global,
+    loaded: &Loaded,
+    regions: &Regions,
+    look_at_targets: bool,
+) -> Result<Survey, CommandError> {
     let url = open::database_url(global, &loaded.plan)?;
-    let regions = open::unlimited_regions(&loaded.plan);
     match Database::open_reading(&url).await {
         Ok(database) => {
             let known = surveyed::known_rows(&database, &loaded.plan.name).await;
             database.close().await;
             let (rows, planned) = known?;
-            surveyed::survey(&loaded.plan, &regions, &rows, &planned, loaded, look_at_targets).await
+            surveyed::survey(&loaded.plan, regions, &rows, &planned, loaded, look_at_targets).await
         }
         // The first run will make it.
         Err(OpenError::Absent { .. }) => {
-            surveyed::survey(&loaded.plan, &regions, &HashMap::new(), &[], loaded, look_at_targets).await
+            surveyed::survey(&loaded.plan, regions, &HashMap::new(), &[], loaded, look_at_targets).await
         }
         Err(error) => Err(open::open_error(&error)),
     }

@@ -1,39 +1,35 @@
 //! `backhaul init`: writes a plan from a region's records, or from what lies in it where it has none.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::json;
 
 use super::saved::create;
-use super::{Outcome, print, print_json, say};
+use super::{Outcome, open, place, print, print_json, say};
 use crate::catalog::{Catalog, Ledger, Record, RecordState};
 use crate::cli::{Global, InitArgs};
 use crate::error::CommandError;
 use crate::exit::Exit;
 use crate::number::counted;
-use crate::plan::{Written, WrittenEntry, WrittenRegion, WrittenStore, parse, to_yaml};
+use crate::plan::{Plan, Written, WrittenEntry, WrittenRegion, parse, to_yaml};
+use crate::regions::process_environment;
 use crate::register;
-use crate::store::{FileStore, Listed, Source, Store, Throttle};
+use crate::store::{Listed, Source};
+
+/// The name of the source region.
+const SOURCE: &str = "source";
 
 pub(super) async fn init(global: &Global, args: &InitArgs) -> Outcome {
-    let from = absolute(&args.from)?;
-    let folder = FileStore::open(&from, None, Throttle::unlimited())
-        .map_err(|error| unreachable(&from, error.message, error.hint))?;
-    let store = Store::File(folder.clone());
-    let ledger = register::catalog(store.clone())
-        .ledger()
-        .await
-        .map_err(|error| unreachable(&from, error.0.message, error.0.hint))?;
-    let mut regions = vec![("source".to_owned(), region(&from))];
-    let mut to = Vec::new();
-    for (number, target) in (1..).zip(&args.to) {
-        let name = if args.to.len() == 1 { "target".to_owned() } else { format!("target-{number}") };
-        regions.push((name.clone(), region(&absolute(target)?)));
-        to.push(name);
-    }
-    let objects = store.list("").await.map_err(|error| unreachable(&from, error.message, error.hint))?;
-    let mut left_out = folder.left_out().await.map_err(|error| unreachable(&from, error.message, error.hint))?;
+    let mut written = plan(args)?;
+    let unreachable = |message: String, hint: Option<String>| unreachable(&args.from, message, hint);
+    let regions = open::unlimited_regions(&emptied(&written)?);
+    let store = regions.source(0).await.map_err(|failure| unreachable(failure.message, failure.hint))?;
+    let ledger = register::catalog(store.clone()).ledger().await;
+    let ledger = ledger.map_err(|error| unreachable(error.0.message, error.0.hint))?;
+    let objects = store.list("").await.map_err(|error| unreachable(error.message, error.hint))?;
+    let mut left_out = store.left_out().await.map_err(|error| unreachable(error.message, error.hint))?;
+    let to: Vec<String> = written.regions.iter().skip(1).map(|(name, _)| name.clone()).collect();
     let (backups, what) = if ledger.records().next().is_some() {
         left_out.extend(not_recorded(&ledger, &objects));
         (of_records(&ledger, &to), "records")
@@ -44,25 +40,15 @@ pub(super) async fn init(global: &Global, args: &InitArgs) -> Outcome {
         super::complain(&format!("warning: left out: `{name}`: {why}"));
     }
     if backups.is_empty() {
-        return Err(CommandError::new(Exit::Failed, format!("there is nothing to copy in {}", from.display())));
+        return Err(CommandError::new(
+            Exit::Failed,
+            format!("there is nothing to copy in {}", place::shown(&args.from)),
+        ));
     }
     let count = backups.len();
-    let written = Written {
-        version: 1,
-        name: args.name.clone(),
-        database: None,
-        regions,
-        defaults: None,
-        limits: None,
-        retry: None,
-        schedule: None,
-        backups,
-    };
+    written.backups = backups;
     let text = to_yaml(&written);
-    if let Err(refused) = parse(text.as_bytes(), Path::new("plan.yaml")) {
-        super::complain(refused.render(false).trim_end());
-        return Err(CommandError::new(Exit::Usage, "these arguments give no valid plan; nothing was written"));
-    }
+    checked(&text)?;
     if let Some(output) = &args.output {
         create(output, &text)?;
         let counted = counted(count as u64, "backup");
@@ -97,9 +83,44 @@ fn not_recorded(ledger: &Ledger, objects: &[Listed]) -> Vec<(String, String)> {
     left_out
 }
 
-fn region(folder: &Path) -> WrittenRegion {
-    let path = folder.to_string_lossy().into_owned();
-    WrittenRegion { store: WrittenStore::File { path, identity: None } }
+/// The plan but for its backups.
+fn plan(args: &InitArgs) -> Result<Written, CommandError> {
+    let mut regions = vec![(SOURCE.to_owned(), WrittenRegion { store: place::store(&args.from)? })];
+    for (number, target) in (1..).zip(&args.to) {
+        let name = if args.to.len() == 1 { "target".to_owned() } else { format!("target-{number}") };
+        regions.push((name, WrittenRegion { store: place::store(target)? }));
+    }
+    let written = Written {
+        version: 1,
+        name: args.name.clone(),
+        database: None,
+        regions,
+        defaults: None,
+        limits: None,
+        retry: None,
+        schedule: None,
+        backups: Vec::new(),
+    };
+    let here = std::env::current_dir()
+        .map_err(|error| CommandError::new(Exit::Usage, "the current folder is gone").caused_by(error))?;
+    written
+        .starting_at(&here, &*process_environment())
+        .map_err(|error| CommandError::new(Exit::Usage, "these arguments give no valid plan").caused_by(error))
+}
+
+/// The plan that the text is.
+fn checked(text: &str) -> Result<Plan, CommandError> {
+    parse(text.as_bytes(), Path::new("plan.yaml")).map(|loaded| loaded.plan).map_err(|refused| {
+        super::complain(refused.render(false).trim_end());
+        CommandError::new(Exit::Usage, "these arguments give no valid plan; nothing was written")
+    })
+}
+
+/// The plan with a backup in place of those that are to be found out: none is valid without.
+fn emptied(written: &Written) -> Result<Plan, CommandError> {
+    let to = written.regions.iter().skip(1).map(|(name, _)| name.clone()).collect();
+    let any = WrittenEntry { id: Some("any".to_owned()), from: Some(SOURCE.to_owned()), to, ..WrittenEntry::default() };
+    checked(&to_yaml(&Written { backups: vec![any], ..written.clone() }))
 }
 
 /// An entry for each restorable record: chains together, parents first, the newest chain first.
@@ -119,7 +140,7 @@ fn of_records(ledger: &Ledger, to: &[String]) -> Vec<WrittenEntry> {
         while let Some(record) = stack.pop() {
             entries.push(WrittenEntry {
                 id: Some(record.id.to_string()),
-                from: Some("source".to_owned()),
+                from: Some(SOURCE.to_owned()),
                 to: to.to_vec(),
                 ..WrittenEntry::default()
             });
@@ -141,7 +162,7 @@ fn of_objects(objects: Vec<Listed>, to: &[String], left_out: &mut Vec<(String, S
         }
         entries.push(WrittenEntry {
             location: Some(location),
-            from: Some("source".to_owned()),
+            from: Some(SOURCE.to_owned()),
             to: to.to_vec(),
             ..WrittenEntry::default()
         });
@@ -149,14 +170,9 @@ fn of_objects(objects: Vec<Listed>, to: &[String], left_out: &mut Vec<(String, S
     entries
 }
 
-fn absolute(path: &Path) -> Result<PathBuf, CommandError> {
-    std::path::absolute(path)
-        .map_err(|error| CommandError::new(Exit::Usage, format!("bad folder {}", path.display())).caused_by(error))
-}
-
-fn unreachable(folder: &Path, message: String, hint: Option<String>) -> CommandError {
+fn unreachable(from: &Path, message: String, hint: Option<String>) -> CommandError {
     let mut error =
-        CommandError::new(Exit::Unreachable, format!("cannot read {}", folder.display())).caused_by(message);
+        CommandError::new(Exit::Unreachable, format!("cannot read {}", place::shown(from))).caused_by(message);
     error.hint = hint;
     error
 }

@@ -7,6 +7,7 @@ mod gc;
 mod graph;
 mod init;
 mod open;
+mod place;
 mod recorded;
 mod run;
 mod saved;
@@ -34,7 +35,7 @@ pub async fn dispatch(cli: Cli) -> Outcome {
         Command::Check(args) => check::check(global, &args),
         Command::Plan(args) => dry_run::dry_run(global, &args).await,
         Command::Run(RunArgs { dry_run: true, plan, selection, limits, .. }) => {
-            dry_run::dry_run(global, &DryRunArgs { plan, selection, limits, out: None }).await
+            dry_run::dry_run(global, &DryRunArgs { plan, selection, limits, probe_writes: false, out: None }).await
         }
         Command::Run(args) => run::run(global, &args).await,
         Command::Status(args) => status::status(global, &args).await,

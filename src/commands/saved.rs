@@ -36,7 +36,8 @@ pub(super) fn saved(loaded: &Loaded, survey: &Survey, selected: &[bool]) -> Resu
         entries.iter().filter(|entry| known(&entry.subject).is_none_or(|known| known.pin.is_none())).count();
     let count = entries.len();
     let plan = Plan { entries, ..loaded.plan.clone() };
-    let written = Written::for_any_folder(&plan, &*process_environment())
+    let written = Written::of(&plan)
+        .starting_at(&plan.folder, &*process_environment())
         .map_err(|error| CommandError::new(Exit::Usage, "this plan cannot be saved").caused_by(error))?;
     let text = to_yaml(&written);
     if let Err(refused) = parse(text.as_bytes(), &loaded.path) {

@@ -12,7 +12,7 @@ use crate::number::{format_bytes, format_duration};
 use crate::plan::Plan;
 use crate::state::State;
 use crate::summary::{Ended, Line, Summary};
-use crate::survey::{Migration, Survey};
+use crate::survey::{Migration, Probed, Survey};
 
 /// Steps that are listed without `-v`.
 const STEPS_SHOWN: usize = 20;
@@ -217,8 +217,24 @@ pub fn forecast_text(
         text += &format!("warning: {}\n", printable(&warning.message));
     }
     text += &failure_lines(&forecast.summary);
-    text += &format!("nothing was changed; write permission was not tested; asked in {} ms\n", took.as_millis());
+    text += &probed_text(survey.probed.as_deref());
+    text += &format!("; asked in {} ms\n", took.as_millis());
     text
+}
+
+/// What is known of write permission, and that nothing was changed to learn it.
+fn probed_text(probed: Option<&[Probed]>) -> String {
+    let Some(probed) = probed else { return "nothing was changed; write permission was not tested".to_owned() };
+    let lines = probed.iter().map(|Probed { region, failure }| match failure {
+        None => format!("region `{}` can be written\n", printable(region)),
+        Some(failure) => {
+            format!("region `{}` cannot be written: {}\n", printable(region), printable(&failure.message))
+        }
+    });
+    let all = probed.iter().all(|probed| probed.failure.is_none());
+    let end =
+        if all { "nothing was changed; what was written to test it was removed" } else { "nothing else was changed" };
+    lines.chain([end.to_owned()]).collect()
 }
 
 fn steps_text(survey: &Survey, graph: &Graph, selected: &[bool], verbose: bool) -> String {
@@ -247,6 +263,12 @@ fn steps_text(survey: &Survey, graph: &Graph, selected: &[bool], verbose: bool) 
     text
 }
 
+fn write_permission(probed: Option<&[Probed]>) -> Value {
+    let Some(probed) = probed else { return json!("not tested") };
+    let region = |Probed { region, failure }: &Probed| json!({"region": region, "can_be_written": failure.is_none(), "failure": failure});
+    probed.iter().map(region).collect()
+}
+
 /// The forecast for a script: a line a migration, then the totals.
 #[must_use]
 pub fn forecast_json(forecast: &Forecast, survey: &Survey, graph: &Graph, selected: &[bool]) -> Vec<Value> {
@@ -270,7 +292,7 @@ pub fn forecast_json(forecast: &Forecast, survey: &Survey, graph: &Graph, select
         "type": "forecast", "version": 1, "pairs": pairs, "bytes": forecast.bytes, "requests": forecast.requests,
         "seconds_at_least": forecast.seconds_at_least, "registers_only": forecast.registers_only,
         "resumed": forecast.resumed, "adopted": forecast.adopted, "left_alone": forecast.left_alone,
-        "skipped": survey.skipped, "warnings": survey.warnings, "write_permission": "not tested",
+        "skipped": survey.skipped, "warnings": survey.warnings, "write_permission": write_permission(survey.probed.as_deref()),
         "summary": forecast.summary, "exit_code": forecast.exit() as u8,
     }));
     lines

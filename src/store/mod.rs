@@ -230,6 +230,22 @@ impl Store {
     pub async fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
         each_kind!(self, store => store.free_bytes().await)
     }
+
+    /// What lies in the store and is no object, with why: for those who must not leave anything out unseen.
+    ///
+    /// # Errors
+    /// As [`Source::list`].
+    pub async fn left_out(&self) -> Result<Vec<(String, String)>, StoreError> {
+        each_kind!(self, store => store.left_out().await)
+    }
+
+    /// Tries whether objects can be written, by a write that leaves nothing behind.
+    ///
+    /// # Errors
+    /// As [`Target::begin`].
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        each_kind!(self, store => store.probe().await)
+    }
 }
 
 impl Source for Store {

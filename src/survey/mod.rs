@@ -7,6 +7,7 @@ mod ask;
 mod catalogs;
 mod chain;
 mod draft;
+mod probe;
 mod wanted;
 
 use std::collections::{BTreeSet, HashMap};
@@ -25,6 +26,8 @@ use crate::plan::{Entry, Loaded, Place, Plan, Problem, RegionIndex, Select, Subj
 use crate::regions::{Access, Regions};
 use crate::state::State;
 use crate::store::Pin;
+
+pub use probe::Probed;
 
 use catalogs::{Catalogs, Role};
 use wanted::{Source, WantedList};
@@ -133,6 +136,8 @@ pub struct Survey {
     pub skipped: Skipped,
     /// Things that would make a run fail and belong to no single migration.
     pub warnings: Vec<Failure>,
+    /// Which regions can be written, if that was tried.
+    pub probed: Option<Vec<Probed>>,
 }
 
 /// Why there is no survey at all.
@@ -207,7 +212,7 @@ impl Surveyor<'_> {
         chain::refuse_below_failures(&mut migrations);
         let gone = self.planned.iter().filter(|id| !list.has(**id)).filter_map(|id| self.rows.get(id));
         skipped.vanished = gone.filter(|row| row.state != State::Completed && row.source_id.is_some()).count() as u64;
-        Ok(Survey { migrations, skipped, warnings })
+        Ok(Survey { migrations, skipped, warnings, probed: None })
     }
 
     /// What each region's store is, by number; only the regions that entries use can matter.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Written, WrittenStore};
-use crate::plan::{Plan, Reference};
+use crate::plan::Reference;
 
 /// Why a plan cannot be written down for another folder.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,18 +17,21 @@ pub enum NotSavable {
 }
 
 impl Written {
-    /// The plan as [`Written::of`] it, with paths that start at its folder made absolute. Texts with references stay as
-    /// they are where they stand for absolute paths now, or for nothing.
+    /// The same for a file in any folder: paths that start at `folder` are made absolute. Texts with references stay
+    /// as they are where they stand for absolute paths now, or for nothing.
     ///
     /// # Errors
     /// [`NotSavable`].
-    pub fn for_any_folder(plan: &Plan, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, NotSavable> {
-        let starts = Starts { folder: &plan.folder, environment };
-        let mut written = Self::of(plan);
-        if let Some(database) = &mut written.database {
+    pub fn starting_at(
+        mut self,
+        folder: &Path,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, NotSavable> {
+        let starts = Starts { folder, environment };
+        if let Some(database) = &mut self.database {
             starts.database(database)?;
         }
-        for (_, region) in &mut written.regions {
+        for (_, region) in &mut self.regions {
             let paths = match &mut region.store {
                 WrittenStore::File { path, .. } => [Some(path), None],
                 WrittenStore::S3(s3) => [s3.http.ca_file.as_mut(), None],
@@ -39,7 +42,7 @@ impl Written {
                 starts.path(path)?;
             }
         }
-        Ok(written)
+        Ok(self)
     }
 }
 

@@ -292,7 +292,7 @@ fn written_for_any_folder(path: &str, database: &str) -> Result<(String, String)
         "ABSOLUTE_URL" => Some("sqlite:///srv/r.db".to_owned()),
         _ => None,
     };
-    let written = Written::for_any_folder(&plan, &environment)?;
+    let written = Written::of(&plan).starting_at(&plan.folder, &environment)?;
     let WrittenStore::File { path, .. } = &written.regions[0].1.store else { panic!("a folder") };
     let WrittenStore::Gcs(gcs) = &written.regions[1].1.store else { panic!("a bucket") };
     assert_eq!((Some(path), Some(path)), (gcs.service_account_file.as_ref(), gcs.http.ca_file.as_ref()));

@@ -6,7 +6,9 @@
 
 mod digests;
 mod error;
+mod listing;
 mod open;
+mod probe;
 mod source;
 mod target;
 mod uploads;
@@ -19,7 +21,6 @@ use std::sync::atomic::AtomicBool;
 use object_store::ObjectStore;
 use object_store::aws::AmazonS3;
 use object_store::client::HttpClient;
-use object_store::list::PaginatedListStore;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::signer::Signer;
@@ -110,12 +111,6 @@ impl BucketStore {
 
 impl Cloud {
     fn reader(&self) -> &dyn ObjectStore {
-        match self {
-            Self::S3 { reader, .. } => &**reader,
-        }
-    }
-
-    fn pages(&self) -> &dyn PaginatedListStore {
         match self {
             Self::S3 { reader, .. } => &**reader,
         }

@@ -5,11 +5,10 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use object_store::list::PaginatedListOptions;
 use object_store::{GetOptions, GetRange};
 
 use super::{BucketStore, digests};
-use crate::id::{Key, RESERVED_FOLDER};
+use crate::id::Key;
 use crate::store::http::Answer;
 use crate::store::{
     KnownDigests, Listed, Metadata, ObjectFacts, Pin, Read, Seen, Source, StoreError, StoreErrorKind, buffers,
@@ -78,7 +77,7 @@ impl Source for BucketStore {
 
     /// Keys that are no [`Key`] are left out, and Backhaul's own folder, unless `prefix` starts with it.
     async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
-        self.list_pages(prefix, usize::MAX).await
+        Ok(self.find(prefix, usize::MAX).await?.objects)
     }
 }
 
@@ -89,7 +88,7 @@ impl BucketStore {
         let prefix = common_prefix(keys);
         let pages = keys.len() / OBJECTS_A_PAGE + PAGES_BESIDE;
         let wanted: HashSet<&Key> = keys.iter().collect();
-        let listed = self.list_pages(&prefix, pages).await?;
+        let listed = self.find(&prefix, pages).await?.objects;
         let facts = listed.into_iter().filter(|object| wanted.contains(&object.key)).filter_map(|object| {
             let facts = ObjectFacts {
                 size: object.size,
@@ -101,39 +100,6 @@ impl BucketStore {
             Some((object.key, facts))
         });
         Ok(facts.collect())
-    }
-
-    async fn list_pages(&self, prefix: &str, pages_max: usize) -> Result<Vec<Listed>, StoreError> {
-        let ours = prefix.starts_with(RESERVED_FOLDER);
-        let parse = if ours { Key::parse_any } else { Key::parse };
-        let full = format!("{}{prefix}", self.inner.prefix);
-        let pages = self.inner.cloud.pages();
-        let mut listed = Vec::new();
-        let mut token: Option<String> = None;
-        for _ in 0..pages_max {
-            let done = self
-                .call(self.attempt("list", prefix), || {
-                    let options = PaginatedListOptions { page_token: token.clone(), ..PaginatedListOptions::default() };
-                    pages.list_paginated(Some(&full).filter(|full| !full.is_empty()).map(String::as_str), options)
-                })
-                .await?;
-            for object in done.value.result.objects {
-                let Some(name) = object.location.as_ref().strip_prefix(&*self.inner.prefix) else { continue };
-                let Ok(key) = parse(name) else { continue };
-                if !ours && key.as_str().starts_with(&format!("{RESERVED_FOLDER}/")) {
-                    continue;
-                }
-                let etag = object.e_tag.as_deref().map(digests::unquoted);
-                let modified_ms = Some(object.last_modified.timestamp_millis());
-                listed.push(Listed { key, size: object.size, etag, modified_ms });
-            }
-            token = done.value.page_token;
-            if token.is_none() {
-                break;
-            }
-        }
-        listed.sort_unstable_by(|one, other| one.key.cmp(&other.key));
-        Ok(listed)
     }
 }
 

@@ -84,7 +84,7 @@ struct CompletedPart {
     crc64: Option<String>,
 }
 
-type Result<T> = std::result::Result<T, object_store::Error>;
+pub(super) type Result<T> = std::result::Result<T, object_store::Error>;
 
 impl BucketStore {
     /// All open uploads whose key starts with `path`.
@@ -146,7 +146,7 @@ impl BucketStore {
     }
 
     /// Makes one presigned request and gives the answer's body.
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         method: Method,
         path: &Path,
@@ -178,7 +178,7 @@ fn unreadable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> obj
     object_store::Error::Generic { store: "upload", source: error.into() }
 }
 
-fn read_xml<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T> {
+pub(super) fn read_xml<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T> {
     quick_xml::de::from_str(text).map_err(unreadable)
 }
 

@@ -6,6 +6,7 @@
 
 mod error;
 mod list;
+mod probe;
 mod publish;
 mod read;
 mod root;

@@ -83,6 +83,14 @@ impl Root {
         Self::enter(&located.existing.join(located.missing))
     }
 
+    /// The nearest folder above one that is not there, in which it would be made; none if it is there.
+    pub(super) fn nearest(&self) -> Result<Option<Self>, StoreError> {
+        match &self.folder {
+            Some(_) => Ok(None),
+            None => Self::enter(&locate(Path::new(&self.path))?.existing).map(Some),
+        }
+    }
+
     /// Opens a canonical path, so without symlinks: one that is there now was put there a moment ago.
     fn enter(canonical: &Path) -> Result<Self, StoreError> {
         let mut root = Self { path: text(canonical)?, folder: None, durable: Mutex::default() };
