@@ -13,6 +13,7 @@ mod open;
 mod planned;
 mod row;
 mod runs;
+mod standing;
 mod uploads;
 mod url;
 mod writer;
@@ -34,6 +35,7 @@ pub use lock::Holder;
 pub use open::SQLITE_MIN;
 pub use row::Row;
 pub use runs::{NewRun, Run};
+pub use standing::{Standing, Standings};
 pub use uploads::StoredParts;
 pub use url::{DatabaseUrl, UrlError};
 

@@ -7,6 +7,7 @@ mod ask;
 mod catalogs;
 mod chain;
 mod draft;
+mod settled;
 mod wanted;
 
 use std::collections::{BTreeSet, HashMap};
