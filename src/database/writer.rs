@@ -120,6 +120,8 @@ impl Task {
         let mut batch = Vec::with_capacity(BATCH);
         while let Some(operation) = self.next().await {
             batch.push(operation);
+            // Steps that are about to write get to it, and share the commit.
+            tokio::task::yield_now().await;
             while batch.len() < BATCH
                 && let Ok(operation) = self.waiting.try_recv()
             {

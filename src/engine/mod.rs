@@ -150,11 +150,18 @@ pub async fn run(engine: Arc<Engine>, tasks: Vec<Task>) -> Result<u64, DatabaseE
         draining: false,
     };
     let clock = Arc::clone(&run.engine);
-    tokio::select! {
-        ended = run.go() => ended?,
-        () = clock.limits.follow_the_clock() => {}
+    // A task of its own, beside the steps on their threads: the main thread would have to be woken for each end of one.
+    let running = tokio::spawn(async move {
+        tokio::select! {
+            ended = run.go() => ended?,
+            () = clock.limits.follow_the_clock() => {}
+        }
+        Ok(run.started)
+    });
+    match running.await {
+        Ok(started) => started,
+        Err(ended) => std::panic::resume_unwind(ended.into_panic()),
     }
-    Ok(run.started)
 }
 
 struct Run {
