@@ -67,10 +67,13 @@ pub struct Schedule {
     tries: Vec<u16>,
     copies: BTreeMap<(u16, u16), BTreeSet<Turn>>,
     registers: BTreeMap<u16, BTreeSet<Turn>>,
+    /// Those among `registers` that a child waits for.
+    waited_for: BTreeSet<u32>,
     waiting: BinaryHeap<Reverse<(u64, u32, Step)>>,
     running: BTreeSet<Ready>,
     copying_total: u16,
     copying: BTreeMap<u16, u16>,
+    copying_to: BTreeMap<u16, u16>,
     draining: bool,
 }
 
@@ -92,10 +95,12 @@ impl Schedule {
             tries,
             copies: BTreeMap::new(),
             registers: BTreeMap::new(),
+            waited_for: BTreeSet::new(),
             waiting: BinaryHeap::new(),
             running: BTreeSet::new(),
             copying_total: 0,
             copying: BTreeMap::new(),
+            copying_to: BTreeMap::new(),
             draining: false,
         };
         for position in 0..schedule.children.len() {
@@ -125,13 +130,35 @@ impl Schedule {
     }
 
     fn enqueue(&mut self, position: usize) {
-        let fact = self.facts[position];
-        let turn = (self.tries[position], u32::try_from(position).expect("fewer than 2^32 rows"));
-        match self.readiness(position) {
-            Some(Step::Copy) => self.copies.entry((fact.source, fact.target)).or_default().insert(turn),
-            Some(Step::Register) => self.registers.entry(fact.target).or_default().insert(turn),
-            None => return,
-        };
+        if let Some(step) = self.readiness(position) {
+            self.queue(u32::try_from(position).expect("fewer than 2^32 rows"), step);
+        }
+    }
+
+    fn queue(&mut self, position: u32, step: Step) {
+        let fact = self.facts[position as usize];
+        let turn = (self.tries[position as usize], position);
+        match step {
+            Step::Copy => {
+                self.copies.entry((fact.source, fact.target)).or_default().insert(turn);
+            }
+            Step::Register => {
+                self.registers.entry(fact.target).or_default().insert(turn);
+                let children = &self.children[position as usize];
+                if children.iter().any(|child| self.facts[*child as usize].state == State::Saving) {
+                    self.waited_for.insert(position);
+                }
+            }
+        }
+    }
+
+    /// Notes that a parent, if it can be registered, has a child that waits for it.
+    fn wait_for(&mut self, parent: u32) {
+        let turn = (self.tries[parent as usize], parent);
+        let target = self.facts[parent as usize].target;
+        if self.registers.get(&target).is_some_and(|queue| queue.contains(&turn)) {
+            self.waited_for.insert(parent);
+        }
     }
 
     /// Takes the copies that may start now, as many as there are slots, first come first served among those whose
@@ -168,6 +195,7 @@ impl Schedule {
             && let Some((_, position)) = queue.pop_first()
         {
             let step = Ready { position, step: Step::Register };
+            self.waited_for.remove(&position);
             self.running.insert(step);
             ready.push(step);
         }
@@ -178,19 +206,14 @@ impl Schedule {
     /// gather more: a copy to that region is running and no child waits for what is there.
     pub fn registrable(&mut self, now_ms: u64) -> Vec<(u16, usize, bool)> {
         self.wake(now_ms);
-        let mut copying_to = BTreeSet::new();
-        for step in self.running.iter().filter(|step| step.step == Step::Copy) {
-            copying_to.insert(self.facts[step.position as usize].target);
-        }
-        let child_waits = |position: u32| {
-            self.children[position as usize].iter().any(|child| self.facts[*child as usize].state == State::Saving)
-        };
+        let urgent: BTreeSet<u16> =
+            self.waited_for.iter().map(|position| self.facts[*position as usize].target).collect();
         self.registers
             .iter()
             .filter(|(_, queue)| !queue.is_empty())
             .map(|(target, queue)| {
-                let may_wait = copying_to.contains(target) && !queue.iter().any(|turn| child_waits(turn.1));
-                (*target, queue.len(), may_wait)
+                let more_comes = self.copying_to.get(target).is_some_and(|copies| *copies > 0);
+                (*target, queue.len(), more_comes && !urgent.contains(target))
             })
             .collect()
     }
@@ -219,7 +242,12 @@ impl Schedule {
         };
         self.facts[position].state = state;
         match state {
-            State::Saving if outcome == Outcome::Done => self.enqueue(position),
+            State::Saving if outcome == Outcome::Done => {
+                self.enqueue(position);
+                if let Some(parent) = fact.parent {
+                    self.wait_for(parent);
+                }
+            }
             State::Completed => {
                 // A link above may have been mended after links below it were registered.
                 let mut below = self.children[position].clone();
@@ -269,18 +297,14 @@ impl Schedule {
             && at <= now_ms
         {
             self.waiting.pop();
-            let fact = self.facts[position as usize];
-            let turn = (self.tries[position as usize], position);
-            match step {
-                Step::Copy => self.copies.entry((fact.source, fact.target)).or_default().insert(turn),
-                Step::Register => self.registers.entry(fact.target).or_default().insert(turn),
-            };
+            self.queue(position, step);
         }
     }
 
     fn count(&mut self, (source, target): (u16, u16), start: bool) {
         let change = |count: &mut u16| *count = if start { *count + 1 } else { *count - 1 };
         change(&mut self.copying_total);
+        change(self.copying_to.entry(target).or_default());
         change(self.copying.entry(source).or_default());
         if target != source {
             change(self.copying.entry(target).or_default());

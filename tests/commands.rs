@@ -418,6 +418,38 @@ fn done_work_stays_the_plans_when_the_plan_forgets_it() {
 }
 
 #[test]
+fn a_finished_plan_that_changes_is_not_taken_for_finished() {
+    let place = Place::new(&CHAIN, CHAIN_PLAN);
+    place.backhaul("run plan.yaml").expect(0);
+    let again = |plan: &str, told: &str| {
+        place.plan(plan);
+        // The second time nothing is left to write down either.
+        for _ in 0..2 {
+            place.backhaul("run plan.yaml").expect(0).has(told);
+            place.backhaul("status plan.yaml").expect(0).has("exit code 0").has_not("waiting");
+        }
+    };
+    again(CHAIN_PLAN, "1 of 1 chain restorable, 32 B");
+    // A target more, and what is new there is copied.
+    let full = "backups: [{ location: full.gz, from: one, to: [two, three] }]";
+    again(full, "2 of 2 chains restorable, 22 B");
+    assert_eq!((place.read("three/full.gz").as_str(), place.records("three").len()), ("full backup", 1));
+    // Another order, and what was forgotten and is wanted again.
+    let other_order = "backups:
+  - { location: full.gz, from: one, to: [three, two] }
+  - { location: inc2.gz, from: one, to: [two], parent: inc1.gz }
+  - { location: inc1.gz, from: one, to: [two], parent: full.gz }";
+    again(other_order, "2 of 2 chains restorable, 43 B");
+    // What another plan has found bad since is not done any more, and neither is what it carries.
+    fs::remove_file(place.path("two/inc1.gz")).expect("removed");
+    place.backhaul("verify plan.yaml").expect(3);
+    place.backhaul("run plan.yaml").expect(3).has("1 of 2 chains restorable");
+    // The region is asked for whatever the rows say.
+    place.plan(&other_order.replace("from: one", "from: nowhere"));
+    place.backhaul("run plan.yaml").expect(2);
+}
+
+#[test]
 fn the_database_is_one_and_named() {
     let place = Place::new(&CHAIN, CHAIN_PLAN);
     let other = [("BACKHAUL_DATABASE_URL", "sqlite://other.db")];

@@ -12,6 +12,7 @@ mod recorded;
 mod run;
 mod saved;
 mod selection;
+mod settled;
 mod status;
 mod surveyed;
 mod verify;

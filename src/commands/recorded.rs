@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
 use super::open;
 use crate::cli::Global;
-use crate::database::{Database, DatabaseUrl, Row};
+use crate::database::{Database, DatabaseUrl, Row, Standing, Standings};
 use crate::engine::RunLimits;
 use crate::error::CommandError;
 use crate::exit::Exit;
@@ -109,45 +110,45 @@ async fn absent_is_an_error(url: &DatabaseUrl) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// The graph of recorded rows; positions are those of `rows`. Parents that are not among them count as none.
-pub(super) fn graph(rows: &[Row]) -> Graph {
+/// The graph of recorded rows, by position; without names. Parents that are not among them count as none.
+pub(super) fn graph(rows: &[Standing]) -> Graph {
     let positions: HashMap<Uuid, usize> = rows.iter().enumerate().map(|(position, row)| (row.id, position)).collect();
-    let node = |row: &Row, parent| Node {
+    let parents = rows.iter().map(|row| row.parent_id.and_then(|parent| positions.get(&parent).copied()));
+    let nobody: Arc<str> = "".into();
+    let node = |(row, parent): (&Standing, Option<usize>)| Node {
         id: row.id,
-        name: row.name.clone(),
-        source: row.source_region.as_str().into(),
-        target: row.region.as_str().into(),
+        name: String::new(),
+        source: Arc::clone(&nobody),
+        target: Arc::clone(&nobody),
         bytes: row.bytes,
         parent,
         state: row.state,
     };
-    let linked =
-        rows.iter().map(|row| node(row, row.parent_id.and_then(|parent| positions.get(&parent).copied()))).collect();
     // Rows that somebody changed by hand into a circle are still shown, each for itself.
-    Graph::new(linked)
-        .unwrap_or_else(|_| Graph::new(rows.iter().map(|row| node(row, None)).collect()).expect("no edges, no cycle"))
+    Graph::new(rows.iter().zip(parents).map(node).collect())
+        .unwrap_or_else(|_| Graph::new(rows.iter().map(|row| node((row, None))).collect()).expect("no edges, no cycle"))
 }
 
-/// The summary of rows in the order of `graph`'s positions.
-pub(super) fn summarise(rows: &[Row], graph: &Graph, selected: &[bool]) -> Summary {
+/// The summary of the rows that have a position in `graph`, which are the first ones.
+pub(super) fn summarise(standings: &Standings, graph: &Graph, selected: &[bool]) -> Summary {
+    let rows = &standings.rows[..graph.nodes().len()];
     let states = rows.iter().map(|row| row.state).collect::<Vec<_>>();
     let blocked = graph.blocked_by(&states);
-    let lines: Vec<Line<'_>> = rows
-        .iter()
-        .enumerate()
-        .map(|(position, row)| Line {
+    let line = |(position, row): (usize, &Standing)| {
+        let failed = standings.failed.get(&row.id);
+        Line {
             id: row.id,
-            name: &row.name,
+            name: failed.map_or("", |row| &row.name),
             state: row.state,
             bytes: row.bytes.unwrap_or_default(),
-            tenant: row.tenant_id.as_deref(),
-            cause: row.cause,
-            error: row.error.as_deref(),
-            hint: row.hint.as_deref(),
+            tenant: failed.and_then(|row| row.tenant_id.as_deref()),
+            cause: failed.and_then(|row| row.cause),
+            error: failed.and_then(|row| row.error.as_deref()),
+            hint: failed.and_then(|row| row.hint.as_deref()),
             root: graph.root(position),
             blocked_by: blocked[position],
             selected: selected[position],
-        })
-        .collect();
-    Summary::of(&lines)
+        }
+    };
+    Summary::of(&rows.iter().enumerate().map(line).collect::<Vec<_>>())
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::open;
-use super::{Outcome, recorded, surveyed};
+use super::{Outcome, recorded, settled, surveyed};
 use crate::cli::{Global, IfRunningArg, RunArgs};
 use crate::database::{Database, DatabaseError, NewRun, Row};
 use crate::engine::{self, Emit, Engine, RunLimits, Stop, Task};
@@ -79,6 +79,9 @@ async fn execute(
     }
     let limits = RunLimits::new(plan, Timestamp::now());
     let regions = open::regions(plan, limits.throttles.clone());
+    if let Some((exit, reporter)) = settled::run(global, &args.selection, loaded, &regions, database).await? {
+        return Ok((exit, Some(reporter)));
+    }
     let (rows, planned) = surveyed::known_rows(database, &plan.name).await?;
     let mut survey = surveyed::survey(plan, &regions, &rows, &planned, loaded, false).await?;
     if !global.quiet && !global.json {
@@ -91,10 +94,7 @@ async fn execute(
         prepare(loaded, database, &mut survey, &selected, kept).await.map_err(|error| open::database_error(&error))?;
     let migrations = only_selected(survey.migrations, &selected);
     let board = Arc::new(board(&migrations));
-    let head =
-        Head { plan: plan.name.clone(), database: database.name().to_string(), run, again: open::this_command() };
-    let reporter = Reporter::start(open::style(global), head, Arc::clone(&board))
-        .map_err(|error| CommandError::new(Exit::Internal, "cannot start a thread").caused_by(error))?;
+    let reporter = reporter(global, loaded, database, run, Arc::clone(&board))?;
     let sender = reporter.sender();
     let emit: Emit = Arc::new(move |event| sender.send(event));
     for (item, migration) in (0..).zip(&migrations) {
@@ -172,6 +172,12 @@ async fn prepare(
             migration.row.state = State::Saving;
         }
     }
+    begin(loaded, database).await
+}
+
+/// Writes down that a run begins.
+pub(super) async fn begin(loaded: &Loaded, database: &Database) -> Result<Uuid, DatabaseError> {
+    let plan = &loaded.plan;
     let run = database
         .begin_run(NewRun {
             plan: plan.name.clone(),
@@ -183,6 +189,26 @@ async fn prepare(
         })
         .await?;
     Ok(run.id)
+}
+
+/// Writes down how a run ended.
+pub(super) async fn end(database: &Database, run: Uuid, exit: Exit, summary: &Summary) -> Result<(), DatabaseError> {
+    let text = serde_json::to_string(summary).expect("a summary serializes");
+    database.end_run(run, exit as u8, text).await?;
+    Ok(())
+}
+
+pub(super) fn reporter(
+    global: &Global,
+    loaded: &Loaded,
+    database: &Database,
+    run: Uuid,
+    board: Arc<Board>,
+) -> Result<Reporter, CommandError> {
+    let (plan, database) = (loaded.plan.name.clone(), database.name().to_string());
+    let head = Head { plan, database, run, again: open::this_command() };
+    Reporter::start(open::style(global), head, board)
+        .map_err(|error| CommandError::new(Exit::Internal, "cannot start a thread").caused_by(error))
 }
 
 /// The selected migrations, with their parents' new positions: chains are selected whole.
@@ -233,12 +259,9 @@ async fn conclude(
     selected: &[bool],
     ended: Ended,
 ) -> Result<(Summary, Exit), DatabaseError> {
-    let mut rows = database.planned_rows(plan).await?;
     // Behind what the plan wants now come the copies that it only keeps.
-    rows.truncate(selected.len());
-    let summary = recorded::summarise(&rows, graph, selected);
+    let summary = recorded::summarise(&database.standings(plan).await?, graph, selected);
     let exit = summary.exit(ended);
-    let text = serde_json::to_string(&summary).expect("a summary serializes");
-    database.end_run(run, exit as u8, text).await?;
+    end(database, run, exit, &summary).await?;
     Ok((summary, exit))
 }

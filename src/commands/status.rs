@@ -54,10 +54,10 @@ async fn show(
         None => database.plans().await.map_err(|error| open::database_error(&error))?,
     };
     for plan in plans {
-        let rows = database.planned_rows(&plan).await.map_err(|error| open::database_error(&error))?;
+        let standings = database.standings(&plan).await.map_err(|error| open::database_error(&error))?;
         let last = database.last_run(&plan).await.map_err(|error| open::database_error(&error))?;
-        let graph = recorded::graph(&rows);
-        let summary = recorded::summarise(&rows, &graph, &vec![true; rows.len()]);
+        let graph = recorded::graph(&standings.rows);
+        let summary = recorded::summarise(&standings, &graph, &vec![true; standings.rows.len()]);
         let writer = Database::writer_of(url).map_err(|error| open::open_error(&error))?;
         if global.json {
             print_json(&status_json(url, &plan, last.as_ref(), writer.as_deref(), &summary))?;

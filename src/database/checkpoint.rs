@@ -9,6 +9,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
+use super::change::Change;
 use super::entity::backups::{ActiveModel, Column, Entity as Backups};
 use super::entity::parts::{self, Entity as Parts};
 use super::row::{metadata_column, to_column};
@@ -104,11 +105,13 @@ impl Database {
             state: set_state(State::Building),
             claimed_by: Set(Some(run.to_string())),
             attempt: Set(attempt_column(start.attempt)),
+            claim: Set(row.claim + 1),
             ..no_failure(started(start))
         };
-        let update = guarded(row.id, row.state, row.claim, changes).col_expr(Column::Claim, Expr::value(row.claim + 1));
-        let then = if start.fresh { vec![without_parts(row.id)] } else { Vec::new() };
-        let claimed = self.write_one(Write { first: build(&update), then }).await?;
+        let change = Change::new(row.id, row.state, row.claim, &changes);
+        // What nobody has ever claimed has no parts.
+        let change = if start.fresh && row.claim > 0 { change.without_parts() } else { change };
+        let claimed = self.write_one(Write::Change(change)).await?;
         Ok(claimed.then_some(Claim { id: row.id, token: row.claim + 1 }))
     }
 
@@ -117,7 +120,7 @@ impl Database {
     pub async fn restart_copy(&self, claim: Claim, start: &CopyStart) -> Result<bool, DatabaseError> {
         let changes = ActiveModel { attempt: Set(attempt_column(start.attempt)), ..started(start) };
         let update = mine(claim, State::Building, ActiveModel { upload_id: Set(None), ..changes });
-        self.write_one(Write { first: build(&update), then: vec![without_parts(claim.id)] }).await
+        self.write_one(Write::Statement { first: build(&update), then: vec![without_parts(claim.id)] }).await
     }
 
     /// BUILDING, mine: one more part is hashed and stored. `bytes_read` is added to the row's; it counts what was read
@@ -139,7 +142,7 @@ impl Database {
             reference: Set(part.reference),
             sha256_state: Set(part.sha256_state),
         });
-        self.write_one(Write { first: build(&update), then: vec![build(&insert)] }).await
+        self.write_one(Write::Statement { first: build(&update), then: vec![build(&insert)] }).await
     }
 
     /// BUILDING, mine: bytes were read from the source by an attempt that did not get a part, or the copy, done.
@@ -174,11 +177,12 @@ impl Database {
             metadata: metadata_column(&copied.metadata).map_or(NotSet, |metadata| Set(Some(metadata))),
             upload_token: Set(None),
             upload_id: Set(None),
+            bytes_read: Set(to_column(copied.bytes_read)),
             copied_ms: Set(Some(now)),
             ..no_failure(ActiveModel { changed_ms: Set(now), ..Default::default() })
         };
-        let update = add_bytes_read(mine(claim, State::Building, changes), copied.bytes_read);
-        self.write_one(Write { first: build(&update), then: vec![without_parts(claim.id)] }).await
+        let change = Change::new(claim.id, State::Building, claim.token, &changes);
+        self.write_one(Write::Change(change.without_parts())).await
     }
 
     /// SAVING stays SAVING, with a new claim, for each row that is still what was `seen` (its id and its claim); all
@@ -195,10 +199,10 @@ impl Database {
                 claimed_by: Set(Some(run.to_string())),
                 record: Set(Some(record.to_owned())),
                 changed_ms: Set(now),
+                claim: Set(claim + 1),
                 ..Default::default()
             };
-            let update = guarded(id, State::Saving, claim, changes).col_expr(Column::Claim, Expr::value(claim + 1));
-            build(&update).into()
+            Write::Change(Change::new(id, State::Saving, claim, &changes))
         });
         let claimed = self.write(writes.collect()).await?;
         let claims = seen.iter().zip(claimed);
@@ -217,7 +221,7 @@ impl Database {
                 record: Set(Some(record.clone())),
                 ..no_failure(ActiveModel { changed_ms: Set(now), ..Default::default() })
             };
-            build(&mine(*claim, State::Saving, changes)).into()
+            Write::Change(Change::new(claim.id, State::Saving, claim.token, &changes))
         });
         self.write(writes.collect()).await
     }
@@ -236,7 +240,7 @@ impl Database {
             return self.write_one(build(&mine(claim, from, changes))).await;
         }
         let update = mine(claim, from, ActiveModel { upload_token: Set(None), upload_id: Set(None), ..changes });
-        self.write_one(Write { first: build(&update), then: vec![without_parts(claim.id)] }).await
+        self.write_one(Write::Statement { first: build(&update), then: vec![without_parts(claim.id)] }).await
     }
 
     /// BUILDING, mine, to NEW: stopped before the copy was whole. Parts and upload token stay for the next run.
@@ -316,7 +320,7 @@ impl Database {
     pub async fn upload_gone(&self, row: &Row) -> Result<bool, DatabaseError> {
         let changes = ActiveModel { upload_token: Set(None), upload_id: Set(None), record: Set(None), ..unclaimed() };
         let update = guarded(row.id, row.state, row.claim, changes).col_expr(Column::Claim, Expr::value(row.claim + 1));
-        self.write_one(Write { first: build(&update), then: vec![without_parts(row.id)] }).await
+        self.write_one(Write::Statement { first: build(&update), then: vec![without_parts(row.id)] }).await
     }
 }
 

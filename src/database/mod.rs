@@ -3,6 +3,7 @@
 //! [`Database`] is opened for reading by any number of processes and for writing by one. Every write goes through
 //! one group commit; steps write only where state and claim are still what they think they are.
 
+mod change;
 mod checkpoint;
 mod connect;
 mod entity;
@@ -12,6 +13,7 @@ mod open;
 mod planned;
 mod row;
 mod runs;
+mod standing;
 mod uploads;
 mod url;
 mod writer;
@@ -33,6 +35,7 @@ pub use lock::Holder;
 pub use open::SQLITE_MIN;
 pub use row::Row;
 pub use runs::{NewRun, Run};
+pub use standing::{Standing, Standings};
 pub use uploads::StoredParts;
 pub use url::{DatabaseUrl, UrlError};
 

@@ -13,6 +13,7 @@ use super::checkpoint::{PartRow, build};
 use super::entity::backups::{Column, Entity as Backups};
 use super::entity::parts::{self, Entity as Parts};
 use super::entity::plan_entries::{self, Entity as PlanEntries};
+use super::row::Cells;
 use super::writer::Write;
 use super::{Database, DatabaseError, Row, now_ms};
 use crate::state::State;
@@ -43,13 +44,42 @@ impl Database {
     /// The rows with these ids that are there, in no order.
     pub async fn rows(&self, ids: &[Uuid]) -> Result<Vec<Row>, DatabaseError> {
         let snapshot = self.snapshot().await?;
-        let mut rows = Vec::with_capacity(ids.len());
+        self.rows_in(&snapshot, ids, None).await
+    }
+
+    pub(super) async fn rows_in(
+        &self,
+        snapshot: &DatabaseTransaction,
+        ids: &[Uuid],
+        filter: Option<Expr>,
+    ) -> Result<Vec<Row>, DatabaseError> {
+        let mut rows = Vec::new();
         for chunk in ids.chunks(IDS) {
-            let ids = chunk.iter().map(Uuid::to_string);
-            let found = query(self, &snapshot, &all_columns().and_where(Column::Id.is_in(ids)).to_owned()).await?;
+            let mut question = all_columns();
+            question.and_where(Column::Id.is_in(chunk.iter().map(Uuid::to_string))).and_where_option(filter.clone());
+            let found = query(self, snapshot, &question).await?;
             self.read_rows(&found, &mut rows)?;
         }
         Ok(rows)
+    }
+
+    /// Which of these are registered: nothing of them is to be brought up to date.
+    async fn completed_in(&self, snapshot: &DatabaseTransaction, ids: &[Uuid]) -> Result<HashSet<Uuid>, DatabaseError> {
+        let mut completed = HashSet::new();
+        for chunk in ids.chunks(IDS) {
+            let question = Query::select()
+                .column(Column::Id)
+                .from(Backups)
+                .and_where(Column::Id.is_in(chunk.iter().map(Uuid::to_string)))
+                .and_where(Column::State.eq(State::Completed.as_str()))
+                .to_owned();
+            let found = query(self, snapshot, &question).await?;
+            let name = self.name();
+            for result in &found {
+                completed.insert(Cells::of(&name, result, &[Column::Id]).parsed(Column::Id)?);
+            }
+        }
+        Ok(completed)
     }
 
     /// All rows there are, by id.
@@ -175,13 +205,17 @@ impl Database {
     /// write.
     pub async fn save_plan(&self, plan: &str, rows: &[Row]) -> Result<bool, DatabaseError> {
         let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
-        let stored: HashMap<Uuid, Row> = self.rows(&ids).await?.into_iter().map(|row| (row.id, row)).collect();
+        let snapshot = self.snapshot().await?;
+        let completed = self.completed_in(&snapshot, &ids).await?;
+        let open = self.rows_in(&snapshot, &ids, Some(Column::State.ne(State::Completed.as_str()))).await?;
+        drop(snapshot);
+        let stored: HashMap<Uuid, Row> = open.into_iter().map(|row| (row.id, row)).collect();
         let entries = self.entries(plan).await?;
         let now = now_ms();
 
         let mut inserts = Vec::new();
         let mut writes = Vec::new();
-        for row in rows {
+        for row in rows.iter().filter(|row| !completed.contains(&row.id)) {
             match stored.get(&row.id) {
                 None if matches!(row.state, State::New | State::Failed) => inserts.push(row.to_insert(now)),
                 None => return Err(DatabaseError::Illegal { id: row.id, from: State::New, to: row.state }),
@@ -216,7 +250,7 @@ impl Database {
     }
 }
 
-async fn query(
+pub(super) async fn query(
     database: &Database,
     snapshot: &DatabaseTransaction,
     question: &SelectStatement,
@@ -229,10 +263,10 @@ fn all_columns() -> SelectStatement {
     Query::select().columns(Column::iter().map(|column| (Backups, column))).from(Backups).to_owned()
 }
 
-/// The update that makes `stored` described as `planned`; none if it is, or if it is not to be touched.
+/// The update that makes `stored` described as `planned`; none if it is.
 fn described_anew(stored: &Row, planned: &Row, now_ms: i64) -> Option<Write> {
     let gets_location = stored.location.is_none() && planned.location.is_some();
-    if stored.state == State::Completed || (stored.is_described_as(planned) && !gets_location) {
+    if stored.is_described_as(planned) && !gets_location {
         return None;
     }
     let mut changes = planned.to_describe(now_ms);
@@ -274,6 +308,6 @@ fn entries_anew(plan: &str, stored: &HashMap<String, i32>, wanted: &[Uuid]) -> V
 }
 
 /// Plans have at most a million rows.
-fn position(index: usize) -> i32 {
+pub(super) fn position(index: usize) -> i32 {
     i32::try_from(index).unwrap_or(i32::MAX)
 }

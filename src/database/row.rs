@@ -195,7 +195,7 @@ impl Row {
 
     /// Reads a result that has all columns of the table, in the table's order.
     pub(super) fn read(database: &str, result: &QueryResult) -> Result<Self, DatabaseError> {
-        let cells = Cells { database, result };
+        let cells = Cells::of(database, result, &[]);
         Ok(Self {
             id: cells.parsed(Column::Id)?,
             name: cells.get(Column::Name)?,
@@ -336,22 +336,30 @@ pub(super) fn metadata_column(metadata: &BTreeMap<String, String>) -> Option<Str
 }
 
 /// The cells of one result. By position, which is three times as fast as by name.
-struct Cells<'a> {
+pub(super) struct Cells<'a> {
     database: &'a str,
     result: &'a QueryResult,
+    /// The columns it has; empty if it has all of them, in the table's order.
+    columns: &'a [Column],
 }
 
-impl Cells<'_> {
-    fn get<T: TryGetable>(&self, column: Column) -> Result<T, DatabaseError> {
-        self.result.try_get_by_index(column as usize).map_err(|error| DatabaseError::of_sql(self.database, error))
+impl<'a> Cells<'a> {
+    pub(super) const fn of(database: &'a str, result: &'a QueryResult, columns: &'a [Column]) -> Self {
+        Self { database, result, columns }
     }
 
-    fn parsed<T: FromStr>(&self, column: Column) -> Result<T, DatabaseError> {
+    fn get<T: TryGetable>(&self, column: Column) -> Result<T, DatabaseError> {
+        let position = self.columns.iter().position(|have| *have as usize == column as usize);
+        let position = position.unwrap_or(column as usize);
+        self.result.try_get_by_index(position).map_err(|error| DatabaseError::of_sql(self.database, error))
+    }
+
+    pub(super) fn parsed<T: FromStr>(&self, column: Column) -> Result<T, DatabaseError> {
         let text: String = self.get(column)?;
         text.parse().map_err(|_| self.unreadable(column, text))
     }
 
-    fn parsed_if_any<T: FromStr>(&self, column: Column) -> Result<Option<T>, DatabaseError> {
+    pub(super) fn parsed_if_any<T: FromStr>(&self, column: Column) -> Result<Option<T>, DatabaseError> {
         let text: Option<String> = self.get(column)?;
         text.map(|text| text.parse().map_err(|_| self.unreadable(column, text))).transpose()
     }
@@ -361,7 +369,7 @@ impl Cells<'_> {
         T::try_from(number).map_err(|_| self.unreadable(column, number.to_string()))
     }
 
-    fn number_if_any<T: TryFrom<i64>>(&self, column: Column) -> Result<Option<T>, DatabaseError> {
+    pub(super) fn number_if_any<T: TryFrom<i64>>(&self, column: Column) -> Result<Option<T>, DatabaseError> {
         let number: Option<i64> = self.get(column)?;
         number.map(|n| T::try_from(n).map_err(|_| self.unreadable(column, n.to_string()))).transpose()
     }

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::change::{Change, Changes};
 use super::connect::Connector;
 use super::error::DatabaseError;
 use super::lock::WriterLock;
@@ -29,16 +30,18 @@ const BATCH: usize = 100;
 /// Tries of a transaction that another program's lock keeps from running.
 const TRIES: u32 = 8;
 
-/// A statement, and what is to follow in the same transaction if it changed any row.
+/// One write of an operation.
 #[derive(Debug)]
-pub(super) struct Write {
-    pub(super) first: Statement,
-    pub(super) then: Vec<Statement>,
+pub(super) enum Write {
+    /// A statement, and what is to follow in the same transaction if it changed any row.
+    Statement { first: Statement, then: Vec<Statement> },
+    /// Made together with the changes of others, after all statements of its transaction.
+    Change(Change),
 }
 
 impl From<Statement> for Write {
     fn from(first: Statement) -> Self {
-        Self { first, then: Vec::new() }
+        Self::Statement { first, then: Vec::new() }
     }
 }
 
@@ -75,7 +78,7 @@ impl Writer {
         Self { queue, closing, task: tokio::sync::Mutex::new(Some(tokio::spawn(task.run()))), commits, database }
     }
 
-    /// Runs `writes` in one transaction; for each, whether its first statement changed a row.
+    /// Runs `writes` in one transaction; for each, whether it changed a row.
     ///
     /// If the caller is dropped meanwhile, the writes are done all the same, or not at all.
     pub(super) async fn write(&self, writes: Vec<Write>) -> Result<Vec<bool>, DatabaseError> {
@@ -117,6 +120,8 @@ impl Task {
         let mut batch = Vec::with_capacity(BATCH);
         while let Some(operation) = self.next().await {
             batch.push(operation);
+            // Steps that are about to write get to it, and share the commit.
+            tokio::task::yield_now().await;
             while batch.len() < BATCH
                 && let Ok(operation) = self.waiting.try_recv()
             {
@@ -230,19 +235,24 @@ impl Task {
 }
 
 async fn execute(transaction: &DatabaseTransaction, batch: &[Operation]) -> Result<Vec<Vec<bool>>, DbErr> {
-    let mut answers = Vec::with_capacity(batch.len());
-    for operation in batch {
-        let mut changed = Vec::with_capacity(operation.writes.len());
-        for write in &operation.writes {
-            let matched = transaction.execute_raw(write.first.clone()).await?.rows_affected() > 0;
-            if matched {
-                for statement in &write.then {
-                    transaction.execute_raw(statement.clone()).await?;
+    let mut answers: Vec<Vec<bool>> = batch.iter().map(|operation| vec![false; operation.writes.len()]).collect();
+    let mut changes = Changes::new();
+    for (at, operation) in batch.iter().enumerate() {
+        for (number, write) in operation.writes.iter().enumerate() {
+            match write {
+                Write::Change(change) => changes.add((at, number), change),
+                Write::Statement { first, then } => {
+                    let matched = transaction.execute_raw(first.clone()).await?.rows_affected() > 0;
+                    for statement in then.iter().filter(|_| matched) {
+                        transaction.execute_raw(statement.clone()).await?;
+                    }
+                    answers[at][number] = matched;
                 }
             }
-            changed.push(matched);
         }
-        answers.push(changed);
+    }
+    for (at, number) in changes.execute(transaction).await? {
+        answers[at][number] = true;
     }
     Ok(answers)
 }

@@ -103,6 +103,14 @@ struct StepEnd {
 /// A step's own end, or the end of everything: the database does not take facts any more.
 type Ended = Result<Vec<StepEnd>, DatabaseError>;
 
+/// A spawned step's end.
+struct Joined {
+    /// Target region of a batch of registrations.
+    batch_of: Option<u16>,
+    /// None where it panicked: what was started then.
+    ended: Result<Ended, Vec<Ready>>,
+}
+
 /// Records of target regions, each read once a run and kept up to date.
 type Ledgers = Arc<Mutex<HashMap<usize, Ledger>>>;
 
@@ -142,19 +150,25 @@ pub async fn run(engine: Arc<Engine>, tasks: Vec<Task>) -> Result<u64, DatabaseE
         draining: false,
     };
     let clock = Arc::clone(&run.engine);
-    tokio::select! {
-        ended = run.go() => ended?,
-        () = clock.limits.follow_the_clock() => {}
+    // A task of its own, beside the steps on their threads: the main thread would have to be woken for each end of one.
+    let running = tokio::spawn(async move {
+        tokio::select! {
+            ended = run.go() => ended?,
+            () = clock.limits.follow_the_clock() => {}
+        }
+        Ok(run.started)
+    });
+    match running.await {
+        Ok(started) => started,
+        Err(ended) => std::panic::resume_unwind(ended.into_panic()),
     }
-    Ok(run.started)
 }
 
 struct Run {
     engine: Arc<Engine>,
     schedule: Schedule,
     tasks: Vec<Task>,
-    /// With the target region of a batch of registrations.
-    steps: JoinSet<(Option<u16>, Ended)>,
+    steps: JoinSet<Joined>,
     ledgers: Ledgers,
     began: Instant,
     /// Since when a target region has had something to register.
@@ -188,7 +202,13 @@ impl Run {
             }
             let wake = self.next_wake();
             tokio::select! {
-                Some(ended) = self.steps.join_next() => self.step_ended(ended).await?,
+                Some(ended) = self.steps.join_next() => {
+                    self.step_ended(ended).await?;
+                    // What has ended meanwhile is taken with it: looking for what is next has its price.
+                    while let Some(ended) = self.steps.try_join_next() {
+                        self.step_ended(ended).await?;
+                    }
+                }
                 () = stop.draining().cancelled(), if !self.draining => {}
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
@@ -211,8 +231,7 @@ impl Run {
             let task = self.tasks[ready.position as usize].clone();
             let attempt = self.attempt(ready);
             let task = self.with_sibling_digest(task);
-            let rows = vec![(ready, task.row.clone())];
-            self.spawn(None, rows, copy_step::run(Arc::clone(&self.engine), task, ready, attempt));
+            self.spawn(None, vec![ready], copy_step::run(Arc::clone(&self.engine), task, ready, attempt));
         }
     }
 
@@ -227,17 +246,17 @@ impl Run {
                 continue;
             }
             self.gathering.remove(&target);
-            let batch: Vec<(Ready, u16, Task)> = self
+            let batch: Vec<(Ready, u16, Row)> = self
                 .schedule
                 .start_registers(self.now_ms(), target, RECORDS_MAX)
                 .into_iter()
-                .map(|ready| (ready, self.attempt(ready), self.tasks[ready.position as usize].clone()))
+                .map(|ready| (ready, self.attempt(ready), self.tasks[ready.position as usize].row.clone()))
                 .collect();
             self.registering.insert(target);
-            let rows = batch.iter().map(|(ready, _, task)| (*ready, task.row.clone())).collect();
+            let started = batch.iter().map(|(ready, ..)| *ready).collect();
             let step =
                 register_step::run(Arc::clone(&self.engine), Arc::clone(&self.ledgers), usize::from(target), batch);
-            self.spawn(Some(target), rows, step);
+            self.spawn(Some(target), started, step);
         }
     }
 
@@ -246,16 +265,13 @@ impl Run {
     fn spawn(
         &mut self,
         batch_of: Option<u16>,
-        rows: Vec<(Ready, Row)>,
+        started: Vec<Ready>,
         step: impl Future<Output = Ended> + Send + 'static,
     ) {
-        self.started += rows.len() as u64;
+        self.started += started.len() as u64;
         self.steps.spawn(async move {
-            let ended = AssertUnwindSafe(step).catch_unwind().await.unwrap_or_else(|_| {
-                let stopped = |(ready, row)| StepEnd { ready, outcome: Outcome::Stopped, row, claim: None };
-                Ok(rows.into_iter().map(stopped).collect())
-            });
-            (batch_of, ended)
+            let ended = AssertUnwindSafe(step).catch_unwind().await.map_err(|_| started);
+            Joined { batch_of, ended }
         });
     }
 
@@ -275,15 +291,20 @@ impl Run {
         *attempt
     }
 
-    async fn step_ended(
-        &mut self,
-        ended: Result<(Option<u16>, Ended), tokio::task::JoinError>,
-    ) -> Result<(), DatabaseError> {
-        let (batch_of, ends) = ended.expect("a step's panic is caught, and none is aborted");
+    async fn step_ended(&mut self, joined: Result<Joined, tokio::task::JoinError>) -> Result<(), DatabaseError> {
+        let Joined { batch_of, ended } = joined.expect("a step's panic is caught, and none is aborted");
         if let Some(target) = batch_of {
             self.registering.remove(&target);
         }
-        let ends = ends?;
+        let ends = match ended {
+            Ok(ends) => ends?,
+            Err(started) => {
+                for ready in started {
+                    self.schedule.ended(ready, Outcome::Stopped);
+                }
+                return Ok(());
+            }
+        };
         for end in ends {
             self.tasks[end.ready.position as usize].row = end.row;
             let outcome = match end.outcome {

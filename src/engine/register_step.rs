@@ -5,13 +5,13 @@ use std::sync::{Arc, PoisonError};
 use futures::future::try_join_all;
 use uuid::Uuid;
 
-use super::{Ended, Engine, Ledgers, StepEnd, Task};
+use super::{Ended, Engine, Ledgers, StepEnd};
 use crate::catalog::Catalog;
 use crate::database::{Claim, DatabaseError, Row};
 use crate::event::Event;
 use crate::failure::Failure;
 use crate::regions::Access;
-use crate::register;
+use crate::register::{self, Registered};
 use crate::schedule::{Outcome, Ready};
 use crate::state::State;
 
@@ -23,15 +23,14 @@ struct Entry {
     claim: Option<Claim>,
 }
 
-pub(super) async fn run(engine: Arc<Engine>, ledgers: Ledgers, target: usize, batch: Vec<(Ready, u16, Task)>) -> Ended {
+pub(super) async fn run(engine: Arc<Engine>, ledgers: Ledgers, target: usize, batch: Vec<(Ready, u16, Row)>) -> Ended {
     let mut entries: Vec<Entry> =
-        batch.into_iter().map(|(ready, attempt, task)| Entry { ready, attempt, row: task.row, claim: None }).collect();
-    let rows: Vec<Row> = entries.iter().map(|entry| entry.row.clone()).collect();
+        batch.into_iter().map(|(ready, attempt, row)| Entry { ready, attempt, row, claim: None }).collect();
     let store = match engine.regions.target(target, Access::Write).await {
         Ok(store) => store,
         Err(failure) => return failed(&engine, entries, &failure).await,
     };
-    if let Err(error) = register::settle(&store, &rows).await {
+    if let Err(error) = register::settle(&store, entries.iter().map(|entry| &entry.row)).await {
         return failed(&engine, entries, &error.0).await;
     }
     // One batch a target at a time: nobody else wants this ledger meanwhile.
@@ -47,14 +46,14 @@ pub(super) async fn run(engine: Arc<Engine>, ledgers: Ledgers, target: usize, ba
     let batch = Uuid::now_v7();
     claim(&engine, &mut entries, batch).await?;
     crate::fault::point("before-register");
-    let mine = rows.into_iter().zip(&entries).filter(|(_, entry)| entry.claim.is_some());
-    let rows: Vec<Row> = mine.map(|(row, _)| row).collect();
+    let mine = entries.iter().filter(|entry| entry.claim.is_some());
+    let rows: Vec<&Row> = mine.map(|entry| &entry.row).collect();
     let now_ms = jiff::Timestamp::now().as_millisecond();
     let registered = tokio::select! {
         registered = register::register(&store, &mut ledger, batch, &rows, now_ms) => registered,
         () = engine.stop.cut_off().cancelled() => return stopped(&engine, entries).await,
     };
-    let registered = match registered {
+    let Registered { done: mut recorded, mut refused } = match registered {
         Ok(registered) => registered,
         Err(error) => return failed(&engine, entries, &error.0).await,
     };
@@ -63,9 +62,7 @@ pub(super) async fn run(engine: Arc<Engine>, ledgers: Ledgers, target: usize, ba
     let mut done = Vec::new();
     let mut ends = Vec::new();
     for entry in entries {
-        let record = registered.done.iter().find(|(id, _)| *id == entry.row.id).map(|(_, record)| record.clone());
-        let refusal = registered.refused.iter().find(|(id, _)| *id == entry.row.id).map(|(_, failure)| failure.clone());
-        match (record, refusal) {
+        match (recorded.remove(&entry.row.id), refused.remove(&entry.row.id)) {
             (Some(record), _) => done.push((entry, record)),
             (None, Some(failure)) => ends.push(gave_up(&engine, entry, failure).await?),
             // Not ours any more when it was to be claimed.

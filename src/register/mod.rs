@@ -2,7 +2,7 @@
 
 mod shelf;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -26,9 +26,9 @@ pub fn catalog(store: Store) -> StoreCatalog<RecordShelf> {
 #[derive(Debug, Default)]
 pub struct Registered {
     /// Ids whose record is in the catalog now, and the batch it is in.
-    pub done: Vec<(Uuid, String)>,
+    pub done: HashMap<Uuid, String>,
     /// Ids that cannot be registered, and why.
-    pub refused: Vec<(Uuid, Failure)>,
+    pub refused: HashMap<Uuid, Failure>,
 }
 
 /// Puts the records of verified copies into the target's catalog, as one batch, and into `ledger`, which holds all
@@ -42,7 +42,7 @@ pub async fn register(
     store: &Store,
     ledger: &mut Ledger,
     batch: Uuid,
-    rows: &[Row],
+    rows: &[&Row],
     now_ms: i64,
 ) -> Result<Registered, CatalogError> {
     let mut registered = Registered::default();
@@ -51,9 +51,11 @@ pub async fn register(
         match standing(row, ledger) {
             Standing::Recorded => {
                 let object = ledger.object(row.id).unwrap_or_default();
-                registered.done.push((row.id, batch_of(object).to_owned()));
+                registered.done.insert(row.id, batch_of(object).to_owned());
             }
-            Standing::Refused(failure) => registered.refused.push((row.id, failure)),
+            Standing::Refused(failure) => {
+                registered.refused.insert(row.id, failure);
+            }
             Standing::New => new.push(record(row, now_ms)?),
         }
     }
@@ -73,8 +75,8 @@ pub async fn register(
 ///
 /// # Errors
 /// As [`register`].
-pub async fn settle(store: &Store, rows: &[Row]) -> Result<(), CatalogError> {
-    let batches: BTreeSet<&str> = rows.iter().filter_map(|row| row.record.as_deref()).collect();
+pub async fn settle(store: &Store, rows: impl IntoIterator<Item = &Row>) -> Result<(), CatalogError> {
+    let batches: BTreeSet<&str> = rows.into_iter().filter_map(|row| row.record.as_deref()).collect();
     let shelf = RecordShelf::new(store.clone());
     for batch in batches {
         shelf.settle(batch).await.map_err(|error| CatalogError(error.of_target()))?;

@@ -14,6 +14,7 @@ mod quiet;
 mod text;
 
 use std::io::{self, Write};
+use std::iter;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
@@ -33,6 +34,13 @@ use progress::Progress;
 
 /// Time between two lines of progress where there is no terminal.
 pub const LINE_EVERY: Duration = Duration::from_mins(1);
+
+/// After what was shown, what comes next gathers for this long: those who send events do not have to wake a thread
+/// with each of them.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// Messages between two looks at the clock.
+const MESSAGES: usize = 1_000;
 
 /// How often bars are drawn.
 const BARS_HZ: u8 = 10;
@@ -131,6 +139,7 @@ impl Reporter {
     fn end(&mut self, exit: Option<Exit>) {
         if let Some(thread) = self.thread.take() {
             let _ = self.sender.send(Message::End(exit));
+            thread.thread().unpark();
             // A reporter that panicked has said so itself, and is no reason for the run to fail.
             let _ = thread.join();
         }
@@ -212,22 +221,28 @@ fn show(view: &mut dyn View, head: &Head, board: Arc<Board>, messages: &Receiver
     let mut summary: Option<Box<Summary>> = None;
     view.head(head, &progress, now());
     let mut next = view.every();
-    let exit = loop {
+    let exit = 'shown: loop {
         let moment = now();
         if moment.elapsed >= next {
             view.tick(&mut progress, moment);
             next = moment.elapsed + view.every();
         }
-        match messages.recv_timeout(next.saturating_sub(moment.elapsed)) {
-            Ok(Message::Event(Event::Finished(last))) => summary = Some(last),
-            Ok(Message::Event(event)) => {
-                progress.see(&event);
-                view.event(&event, &progress, now());
-            }
-            Ok(Message::End(exit)) => break exit,
-            Err(RecvTimeoutError::Timeout) => {}
+        let first = match messages.recv_timeout(next.saturating_sub(moment.elapsed)) {
+            Ok(first) => first,
+            Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => break None,
+        };
+        for message in iter::once(first).chain(messages.try_iter()).take(MESSAGES) {
+            match message {
+                Message::Event(Event::Finished(last)) => summary = Some(last),
+                Message::Event(event) => {
+                    progress.see(&event);
+                    view.event(&event, &progress, now());
+                }
+                Message::End(exit) => break 'shown exit,
+            }
         }
+        thread::park_timeout(GATHER);
     };
     let moment = now();
     let end = summary.as_deref().zip(exit).map(|(summary, exit)| End {

@@ -169,12 +169,7 @@ pub(super) fn order(migrations: Vec<Migration>) -> Result<Vec<Migration>, Vec<Pr
         state: migration.row.state,
     });
     let graph = Graph::new(nodes.collect()).map_err(|Cycle(path)| vec![cycle(&migrations, &path)])?;
-    let mut first_named: BTreeMap<usize, usize> = BTreeMap::new();
-    for position in 0..migrations.len() {
-        first_named.entry(graph.root(position)).or_insert(position);
-    }
-    let mut order = graph.order().to_vec();
-    order.sort_by_key(|position| first_named[&graph.root(*position)]);
+    let order = plan_order(&graph);
     let mut new_positions = vec![0; order.len()];
     for (new, old) in order.iter().enumerate() {
         new_positions[*old] = new;
@@ -186,6 +181,17 @@ pub(super) fn order(migrations: Vec<Migration>) -> Result<Vec<Migration>, Vec<Pr
         migration
     });
     Ok(ordered.collect())
+}
+
+/// Positions with every chain whole, parents first, where the plan first names one of its links.
+pub(super) fn plan_order(graph: &Graph) -> Vec<usize> {
+    let mut first_named: BTreeMap<usize, usize> = BTreeMap::new();
+    for position in 0..graph.nodes().len() {
+        first_named.entry(graph.root(position)).or_insert(position);
+    }
+    let mut order = graph.order().to_vec();
+    order.sort_by_key(|position| first_named[&graph.root(*position)]);
+    order
 }
 
 /// Refuses what lies below a migration that cannot be had: its chain could not be restored.

@@ -8,6 +8,7 @@ mod catalogs;
 mod chain;
 mod draft;
 mod probe;
+mod settled;
 mod wanted;
 
 use std::collections::{BTreeSet, HashMap};

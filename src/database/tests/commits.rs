@@ -3,8 +3,8 @@
 use futures::future::join_all;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
-use super::super::DatabaseError;
-use super::{Fixture, failure, part};
+use super::super::{Copied, CopyStart, DatabaseError};
+use super::{Fixture, PLAN, copied, failure, part, row, run, start};
 use crate::state::State;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -19,6 +19,72 @@ async fn a_thousand_parts_take_few_commits() {
     assert_eq!(fixture.row(row.id).await.bytes_read, 2_000);
     let parts = fixture.database.parts(row.id).await.expect("readable");
     assert_eq!(parts, (0..1_000).map(part).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whole_copies_of_many_rows_take_few_commits() {
+    let fixture = Fixture::new().await;
+    let rows: Vec<_> = (0..500).map(|number| row(&format!("row {number}"))).collect();
+    fixture.database.save_plan(PLAN, &rows).await.expect("saved");
+    let before = fixture.database.commits();
+    let copies = rows.iter().enumerate().map(|(number, row)| {
+        let (start, bytes_read) = (CopyStart { upload_token: format!("t{number}"), ..start("") }, number as u64);
+        let database = &fixture.database;
+        async move {
+            let claim = database.claim_copy(row, run(), &start).await.expect("written").expect("free");
+            // Another look at the same row, in one commit with the next step of others.
+            assert_eq!(database.claim_copy(row, run(), &start).await.expect("written"), None);
+            assert!(database.part_done(claim, part(0), None, 1).await.expect("written"));
+            assert!(database.copied(claim, Copied { bytes_read, ..copied() }).await.expect("written"));
+        }
+    });
+    join_all(copies).await;
+    let commits = fixture.database.commits() - before;
+    assert!(commits < 200, "{commits} commits");
+    for (number, row) in rows.iter().enumerate().step_by(99) {
+        let row = fixture.row(row.id).await;
+        assert_eq!((row.state, row.claim, row.bytes_read), (State::Saving, 1, 1 + number as u64));
+        assert_eq!(row.part_size, Some(start("").part_size));
+        assert_eq!(fixture.database.parts(row.id).await.expect("readable"), [], "parts of a whole copy go");
+    }
+    let seen: Vec<_> = rows.iter().map(|row| (row.id, 1)).collect();
+    // Twice the same row in one batch, and one that is not as it was seen.
+    let seen = [seen, vec![(rows[7].id, 1), (rows[8].id, 5)]].concat();
+    let claims = fixture.database.claim_register(&seen, run(), "batch").await.expect("written");
+    let lost: Vec<_> = claims.iter().enumerate().filter(|(_, claim)| claim.is_none()).map(|(at, _)| at).collect();
+    assert_eq!(lost, [500, 501]);
+    let claims: Vec<_> = claims.into_iter().flatten().map(|claim| (claim, "batch".to_owned())).collect();
+    assert_eq!(fixture.database.registered(&claims).await.expect("written"), [true; 500]);
+    let standings = fixture.database.standings(PLAN).await.expect("readable");
+    assert!(standings.rows.iter().map(|row| (row.id, row.state)).eq(rows.iter().map(|row| (row.id, State::Completed))));
+}
+
+#[tokio::test]
+async fn of_two_claims_in_one_commit_one_holds() {
+    let fixture = Fixture::new().await;
+    let row = row("a");
+    fixture.database.save_plan(PLAN, std::slice::from_ref(&row)).await.expect("saved");
+    let (one, two) = (start("one"), start("two"));
+    let before = fixture.database.commits();
+    let (one, two) =
+        tokio::join!(fixture.database.claim_copy(&row, run(), &one), fixture.database.claim_copy(&row, run(), &two));
+    assert_eq!(fixture.database.commits() - before, 1);
+    assert!(one.expect("written").is_some());
+    assert_eq!(two.expect("written"), None);
+    assert_eq!(fixture.row(row.id).await.upload_token.as_deref(), Some("one"));
+}
+
+#[tokio::test]
+async fn standings_tell_what_rows_tell_and_failures_whole() {
+    let fixture = Fixture::new().await;
+    let rows = [row("a").that_failed(failure()), row("b"), row("c")];
+    fixture.database.save_plan(PLAN, &rows).await.expect("saved");
+    let standings = fixture.database.standings(PLAN).await.expect("readable");
+    let whole = fixture.database.planned_rows(PLAN).await.expect("readable");
+    let told = whole.iter().map(|row| (row.id, row.state, row.bytes, row.parent_id));
+    assert!(standings.rows.iter().map(|row| (row.id, row.state, row.bytes, row.parent_id)).eq(told));
+    assert_eq!(standings.failed.into_values().collect::<Vec<_>>(), whole[..1]);
+    assert!(fixture.database.standings("another").await.expect("readable").rows.is_empty());
 }
 
 #[tokio::test]

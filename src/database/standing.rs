@@ -1,0 +1,86 @@
+//! Where the rows of a plan stand, without what describes them: reading all of a row costs ten times as much.
+
+use std::collections::HashMap;
+
+use sea_orm::QueryResult;
+use sea_orm::sea_query::{Expr, ExprTrait, Order, Query};
+use uuid::Uuid;
+
+use super::entity::backups::{Column, Entity as Backups};
+use super::entity::plan_entries::{Column as Entry, Entity as PlanEntries};
+use super::planned::{position, query};
+use super::row::Cells;
+use super::{Database, DatabaseError, Row};
+use crate::state::State;
+
+/// Rows read at a time.
+const PAGE: usize = 20_000;
+
+/// Where one row stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The target id.
+    pub id: Uuid,
+    /// How far it is.
+    pub state: State,
+    /// Size of the object; none before it is known.
+    pub bytes: Option<u64>,
+    /// Target id of the parent.
+    pub parent_id: Option<Uuid>,
+}
+
+/// Where all rows of a plan stand, at one moment.
+#[derive(Debug, Default)]
+pub struct Standings {
+    /// In the plan's order.
+    pub rows: Vec<Standing>,
+    /// The whole rows of those that are `FAILED`, by id.
+    pub failed: HashMap<Uuid, Row>,
+}
+
+impl Database {
+    /// Where the rows stand that `plan` wants; empty if it was never saved.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Unreadable`] for a row that this version does not understand, and those of `SQLite`.
+    pub async fn standings(&self, plan: &str) -> Result<Standings, DatabaseError> {
+        let snapshot = self.snapshot().await?;
+        let name = self.name();
+        let mut rows: Vec<Standing> = Vec::new();
+        loop {
+            let page = Query::select()
+                .columns(Standing::COLUMNS.map(|column| (Backups, column)))
+                .from(PlanEntries)
+                .inner_join(Backups, Expr::col((PlanEntries, Entry::BackupId)).equals((Backups, Column::Id)))
+                .and_where(Expr::col(Entry::Plan).eq(plan))
+                .and_where(Expr::col(Entry::Position).gte(position(rows.len())))
+                .and_where(Expr::col(Entry::Position).lt(position(rows.len() + PAGE)))
+                .order_by((PlanEntries, Entry::Position), Order::Asc)
+                .to_owned();
+            let found = query(self, &snapshot, &page).await?;
+            for result in &found {
+                rows.push(Standing::read(&name, result)?);
+            }
+            if found.len() < PAGE {
+                break;
+            }
+        }
+        let failed = rows.iter().filter(|row| row.state == State::Failed).map(|row| row.id).collect::<Vec<_>>();
+        let failed = self.rows_in(&snapshot, &failed, None).await?;
+        Ok(Standings { rows, failed: failed.into_iter().map(|row| (row.id, row)).collect() })
+    }
+}
+
+impl Standing {
+    const COLUMNS: [Column; 4] = [Column::Id, Column::State, Column::Bytes, Column::ParentId];
+
+    fn read(database: &str, result: &QueryResult) -> Result<Self, DatabaseError> {
+        let cells = Cells::of(database, result, &Self::COLUMNS);
+        Ok(Self {
+            id: cells.parsed(Column::Id)?,
+            state: cells.parsed(Column::State)?,
+            bytes: cells.number_if_any(Column::Bytes)?,
+            parent_id: cells.parsed_if_any(Column::ParentId)?,
+        })
+    }
+}
