@@ -501,7 +501,7 @@ fn a_resumed_copy_is_not_trusted_unseen() {
 fn source_and_target_must_not_be_one_folder_by_any_path() {
     let place = Place::new(&CHAIN, CHAIN_PLAN);
     std::os::unix::fs::symlink("one", place.path("two")).expect("made");
-    place.backhaul("run plan.yaml").expect(2).has("are one folder, or one lies inside the other");
+    place.backhaul("run plan.yaml").expect(2).has("are one place, or one lies inside the other");
     fs::remove_file(place.path("two")).expect("a link");
     std::os::unix::fs::symlink("one/inside", place.path("two")).expect("made");
     fs::create_dir(place.path("one/inside")).expect("made");

@@ -417,3 +417,13 @@ fn a_folder_that_cannot_be_written_is_predicted_to_fail() {
     let said = bed.backhaul("plan --probe-writes up.yaml").expect(3);
     assert!(said.stdout.contains("region `system` cannot be written: cannot write"), "{said}");
 }
+
+#[test]
+fn a_target_that_does_not_answer_is_predicted_to_fail() {
+    let mut bed = Bed::new();
+    bed.plan("up", ["", ""], &backups("here", "[one]"));
+    bed.server.close();
+    let said = bed.backhaul("plan --probe-writes up.yaml").expect(6);
+    assert!(said.stdout.contains("4 failed: a store or catalog cannot be reached"), "{said}");
+    assert!(said.stdout.contains("there is nothing to write, so nothing was tried"), "{said}");
+}

@@ -231,9 +231,13 @@ fn probed_text(probed: Option<&[Probed]>) -> String {
             format!("region `{}` cannot be written: {}\n", printable(region), printable(&failure.message))
         }
     });
-    let all = probed.iter().all(|probed| probed.failure.is_none());
-    let end =
-        if all { "nothing was changed; what was written to test it was removed" } else { "nothing else was changed" };
+    let end = if probed.is_empty() {
+        "nothing was changed; there is nothing to write, so nothing was tried"
+    } else if probed.iter().all(|probed| probed.failure.is_none()) {
+        "nothing was changed; what was written to test it was removed"
+    } else {
+        "nothing else was changed"
+    };
     lines.chain([end.to_owned()]).collect()
 }
 

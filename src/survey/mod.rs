@@ -231,7 +231,7 @@ impl Surveyor<'_> {
         Ok(identities)
     }
 
-    /// Refuses to write into a source: two regions may be one folder, or one inside the other, by other paths.
+    /// Refuses to write into a source: two regions may be one place, or one inside the other, by other names.
     async fn check_overlaps(&self) -> Result<(), SurveyError> {
         let mut checked = BTreeSet::new();
         for entry in &self.plan.entries {
@@ -243,7 +243,7 @@ impl Surveyor<'_> {
                 {
                     let (from, to) = (&self.plan.region(entry.from).name, &self.plan.region(*to).name);
                     let message = format!(
-                        "regions `{from}` and `{to}` are one folder, or one lies inside the other: {} and {}",
+                        "regions `{from}` and `{to}` are one place, or one lies inside the other: {} and {}",
                         from_store.identity(),
                         to_store.identity()
                     );

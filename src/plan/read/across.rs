@@ -5,8 +5,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use unicode_normalization::UnicodeNormalization;
 
 use super::{Problem, Reader};
-use crate::id::Key;
-use crate::plan::{Entry, Subject};
+use crate::id::{KEY_BYTES_MAX, Key};
+use crate::plan::{Entry, RegionIndex, StoreSpec, Subject};
 
 /// Names of a cycle that are printed; longer ones are cut in the middle of the message.
 const CYCLE_SHOWN_MAX: usize = 50;
@@ -62,6 +62,33 @@ impl Reader<'_> {
                 }
             }
         }
+    }
+
+    /// Names a location that has no room behind the prefix of a bucket that it is read from or copied to.
+    pub(super) fn check_lengths(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            let Some((key, _)) = location(entry) else { continue };
+            let mut regions = [entry.from].into_iter().chain(entry.to.iter().copied());
+            let bytes = |region: RegionIndex| key.as_str().len() + self.prefix_bytes(region);
+            let Some(region) = regions.find(|region| bytes(*region) > KEY_BYTES_MAX) else { continue };
+            let message = format!(
+                "`{key}` is too long for region `{}`: {} bytes with its prefix, at most {KEY_BYTES_MAX} are possible",
+                self.name_of(region),
+                bytes(region)
+            );
+            self.problems.push(Problem::error(entry.place, message).hint("give the region a shorter `prefix`"));
+        }
+    }
+
+    /// Bytes of a bucket's prefix, as far as its text tells.
+    fn prefix_bytes(&self, region: RegionIndex) -> usize {
+        let prefix = match &self.regions[usize::from(region.0)].store {
+            StoreSpec::File { .. } => None,
+            StoreSpec::S3(s3) => s3.prefix.as_ref(),
+            StoreSpec::Gcs(gcs) => gcs.prefix.as_ref(),
+            StoreSpec::Azure(azure) => azure.prefix.as_ref(),
+        };
+        prefix.filter(|prefix| prefix.variables().next().is_none()).map_or(0, |prefix| prefix.as_str().len())
     }
 
     fn collision(&self, first: &Entry, second: &Entry) -> Option<Problem> {

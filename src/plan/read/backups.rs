@@ -32,6 +32,7 @@ impl<'s> Reader<'s> {
         let entries = self.unite(entries);
         self.check_cycles(&entries);
         self.check_collisions(&entries);
+        self.check_lengths(&entries);
         entries
     }
 
