@@ -74,7 +74,7 @@ pub(super) async fn md5(bytes: &Bytes) -> [u8; 16] {
     hashed.await.expect("hashing does not panic")
 }
 
-/// The ETag without quotes.
+/// The `ETag` without quotes.
 pub(super) fn etag(answer: &Answer) -> Option<String> {
     answer.header("etag").map(unquoted)
 }
@@ -83,7 +83,7 @@ pub(super) fn unquoted(etag: &str) -> String {
     etag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(etag).to_owned()
 }
 
-/// An ETag that has the form of an MD5, as that of an object that was put in one piece.
+/// An `ETag` that has the form of an MD5, as that of an object that was put in one piece.
 pub(super) fn md5_of_etag(etag: &str) -> Option<[u8; 16]> {
     let hex = unquoted(etag);
     if hex.len() != 32 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -111,7 +111,7 @@ pub(super) fn metadata(answer: &Answer) -> Metadata {
     metadata
 }
 
-/// Whether the ETag is no MD5 because the store encrypts with keys that are not its own (AWS, "Common response
+/// Whether the `ETag` is no MD5 because the store encrypts with keys that are not its own (AWS, "Common response
 /// headers", `ETag`).
 fn encrypted(answer: &Answer) -> bool {
     answer.header("x-amz-server-side-encryption").is_some_and(|kind| kind.starts_with("aws:"))

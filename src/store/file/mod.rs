@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use self::publish::Synced;
 use self::read::Wanted;
 use self::root::Root;
 use self::stretch::Stretch;
@@ -182,16 +183,16 @@ impl Target for FileStore {
         if self.throttle.limits_writes() || self.throttle.limits_reads() {
             let upload = self.blocking(move |root| write::begin(root, &key, &token, 1)).await?;
             self.part_in_slices(&upload, 0, bytes).await?;
-            let facts = self.blocking(move |root| publish::only(root, &upload, size)).await?;
+            let facts = self.blocking(move |root| publish::only(root, &upload, size, Synced::No)).await?;
             return Ok((facts, Proof::ReadBack));
         }
         self.throttle.write(size).await;
         self.throttle.read(size).await;
         let facts = self.blocking(move |root| {
             let upload = write::begin(root, &key, &token, 1)?;
-            write::part(root, &upload, 0, &bytes)?;
+            write::only_part(root, &upload, &bytes)?;
             fault::point("before-publish");
-            publish::only(root, &upload, size)
+            publish::only(root, &upload, size, Synced::Yes)
         });
         Ok((facts.await?, Proof::ReadBack))
     }
@@ -255,7 +256,7 @@ impl Target for FileStore {
     async fn publish(&self, upload: &Upload, _parts: &[StoredPart], size: u64) -> Result<ObjectFacts, StoreError> {
         self.throttle.request().await;
         let upload = upload.clone();
-        self.blocking(move |root| publish::publish(root, &upload, size)).await
+        self.blocking(move |root| publish::publish(root, &upload, size, Synced::No)).await
     }
 
     async fn settle(&self, key: &Key) -> Result<(), StoreError> {

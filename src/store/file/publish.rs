@@ -13,7 +13,16 @@ use crate::fault;
 use crate::id::Key;
 use crate::store::{ObjectFacts, StoreError, StoreErrorKind, Upload};
 
-pub(super) fn publish(root: &Root, upload: &Upload, size: u64) -> Result<ObjectFacts, StoreError> {
+/// Whether the whole temporary, its times too, is on the disk already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Synced {
+    /// Its bytes are.
+    No,
+    /// All of it is, and nothing was written since.
+    Yes,
+}
+
+pub(super) fn publish(root: &Root, upload: &Upload, size: u64, synced: Synced) -> Result<ObjectFacts, StoreError> {
     let attempt = Attempt::new(root, "publish", upload.key.as_str());
     let (name, _) = temporary(root, upload)?;
     let opened = open_temporary_as(root, upload, "publish");
@@ -30,7 +39,9 @@ pub(super) fn publish(root: &Root, upload: &Upload, size: u64) -> Result<ObjectF
     if stat.st_size.unsigned_abs() != size {
         return Err(lost(attempt, format_args!("the temporary has {} of {size} bytes", stat.st_size)));
     }
-    retry_on_intr(|| rustix::fs::fsync(&file)).map_err(|errno| not_durable(root, upload, errno))?;
+    if synced == Synced::No {
+        retry_on_intr(|| rustix::fs::fsync(&file)).map_err(|errno| not_durable(root, upload, errno))?;
+    }
     fault::point("publish-before-link");
     match give_name(&folder, &name, upload.key.file_name()) {
         // It may be ours all the same: an earlier call was killed after linking. Looked at below.
@@ -53,8 +64,8 @@ pub(super) fn publish(root: &Root, upload: &Upload, size: u64) -> Result<ObjectF
 }
 
 /// As [`publish`], of an upload that nobody will come back to: where the name is taken, the temporary goes.
-pub(super) fn only(root: &Root, upload: &Upload, size: u64) -> Result<ObjectFacts, StoreError> {
-    let published = publish(root, upload, size);
+pub(super) fn only(root: &Root, upload: &Upload, size: u64, synced: Synced) -> Result<ObjectFacts, StoreError> {
+    let published = publish(root, upload, size, synced);
     if published.as_ref().is_err_and(|error| error.kind == StoreErrorKind::Exists) {
         abandon(root, upload)?;
     }

@@ -70,6 +70,17 @@ pub(super) fn part(root: &Root, upload: &Upload, offset: u64, bytes: &[u8]) -> R
     read_back(root, upload, &file, offset, bytes)
 }
 
+/// All of the only part there is. What is synced here is the whole file, its times too, so that
+/// [`publish::only`](super::publish::only) need not do it again.
+pub(super) fn only_part(root: &Root, upload: &Upload, bytes: &[u8]) -> Result<(), StoreError> {
+    let (file, _) = open_temporary(root, upload)?;
+    write_all(root, upload, &file, 0, bytes)?;
+    retry_on_intr(|| rustix::fs::fsync(&file)).map_err(|errno| not_durable(root, upload, errno))?;
+    fault::point("part-after-sync");
+    forget_pages(&file, Stretch { offset: 0, len: bytes.len() });
+    read_back(root, upload, &file, 0, bytes)
+}
+
 impl FileStore {
     /// As [`part`], waiting for the throttle before each slice.
     pub(super) async fn part_in_slices(&self, upload: &Upload, offset: u64, bytes: Bytes) -> Result<(), StoreError> {

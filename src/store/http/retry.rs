@@ -102,23 +102,16 @@ fn is_transient(answer: &Answer) -> bool {
         // Nothing was sent: bad configuration, or no credentials.
         (None, _) => false,
         // The answer was cut short, damaged on its way, or is a proxy's and not the store's.
-        (Some(200..=299), _) => true,
+        (Some(200..=299), _)
         // What was damaged on its way *to* the store, a slow connection, keys that were replaced just now.
-        (
+        | (
             Some(400),
             Some(
-                "BadDigest"
-                | "InvalidDigest"
-                | "XAmzContentChecksumMismatch"
-                | "XAmzContentSHA256Mismatch"
-                | "RequestTimeout"
-                | "IncompleteBody"
-                | "ExpiredToken"
-                | "Md5Mismatch"
-                | "Crc64Mismatch",
+                "BadDigest" | "InvalidDigest" | "XAmzContentChecksumMismatch" | "XAmzContentSHA256Mismatch"
+                | "RequestTimeout" | "IncompleteBody" | "ExpiredToken" | "Md5Mismatch" | "Crc64Mismatch",
             ),
-        ) => true,
-        (Some(409), Some("OperationAborted" | "ConditionalRequestConflict")) => true,
+        )
+        | (Some(409), Some("OperationAborted" | "ConditionalRequestConflict")) => true,
         (Some(status), _) => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
     }
 }
