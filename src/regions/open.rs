@@ -5,8 +5,10 @@ use std::path::Path;
 use super::{Environment, Role};
 use crate::address::{self, AddressError, Cloud, Endpoint};
 use crate::failure::{Cause, Failure};
-use crate::plan::{Addressing, HttpSpec, Reference, Region, S3Spec, StoreSpec};
-use crate::store::{BucketOptions, BucketStore, FileStore, S3Options, Store, StoreError, Throttle};
+use crate::plan::{Addressing, AzureSpec, GcsSpec, HttpSpec, Reference, Region, S3Spec, StoreSpec};
+use crate::store::{
+    AzureKey, AzureOptions, BucketOptions, BucketStore, FileStore, GcsOptions, S3Options, Store, StoreError, Throttle,
+};
 
 /// The region that requests to S3 are signed for where nobody names one; most stores that are not Amazon's take it.
 const S3_REGION: &str = "us-east-1";
@@ -25,7 +27,8 @@ impl Opener<'_> {
         match &self.region.store {
             StoreSpec::File { path, identity } => self.file(path, identity.as_deref(), role).await,
             StoreSpec::S3(spec) => self.s3(spec).map(Store::Bucket),
-            _ => Err(self.unreachable("stores of this type are not opened yet", None)),
+            StoreSpec::Gcs(spec) => self.gcs(spec).map(Store::Bucket),
+            StoreSpec::Azure(spec) => self.azure(spec).map(Store::Bucket),
         }
     }
 
@@ -60,6 +63,25 @@ impl Opener<'_> {
         };
         let s3 = S3Options { bucket, region: Some(region), keys, virtual_hosts };
         BucketStore::s3(&options, &s3, &self.throttle).map_err(|error| self.failed(error))
+    }
+
+    fn gcs(&self, spec: &GcsSpec) -> Result<BucketStore, Failure> {
+        let bucket = self.checked("bucket", &spec.bucket, address::check_gcs_bucket)?;
+        let file = self.optional(spec.service_account_file.as_ref())?;
+        let options = self.bucket(Cloud::Gcs, &bucket, spec.prefix.as_ref(), &spec.http)?;
+        let gcs = GcsOptions { bucket, service_account_file: file.map(|file| self.folder.join(file)) };
+        BucketStore::gcs(&options, &gcs, &self.throttle).map_err(|error| self.failed(error))
+    }
+
+    fn azure(&self, spec: &AzureSpec) -> Result<BucketStore, Failure> {
+        let account = self.checked("account", &spec.account, address::check_account)?;
+        let container = self.checked("container", &spec.container, address::check_container)?;
+        let access_key = self.optional(spec.access_key.as_ref())?.map(AzureKey::Account);
+        let sas_token = self.optional(spec.sas_token.as_ref())?.map(AzureKey::Sas);
+        let cloud = Cloud::Azure { account: &account };
+        let options = self.bucket(cloud, &container, spec.prefix.as_ref(), &spec.http)?;
+        let azure = AzureOptions { account, container, key: access_key.or(sas_token) };
+        BucketStore::azure(&options, &azure, &self.throttle).map_err(|error| self.failed(error))
     }
 
     /// What all buckets are opened with.

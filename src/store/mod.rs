@@ -20,7 +20,7 @@ use futures::stream::{self, StreamExt};
 
 use crate::id::Key;
 
-pub use bucket::{BucketOptions, BucketStore, S3Options};
+pub use bucket::{AzureKey, AzureOptions, BucketOptions, BucketStore, GcsOptions, S3Options};
 pub use error::{StoreError, StoreErrorKind};
 pub use file::FileStore;
 pub use object::{KnownDigests, Listed, Metadata, ObjectFacts, Pin, Proof, Read, Shape, StoredPart, Upload};

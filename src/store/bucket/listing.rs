@@ -1,13 +1,12 @@
 //! Listings. The library's own one fails as a whole where a single key is none to it, such as `a//b`, and takes the
 //! mark of a folder (`a/`) for an object.
 
-use http::Method;
 use jiff::Timestamp;
 use object_store::path::Path;
 use serde::Deserialize;
 
-use super::uploads::{Result, read_xml};
-use super::{BucketStore, digests};
+use super::ask::{Ask, Result, read_xml};
+use super::{BucketStore, Cloud, digests};
 use crate::id::{Key, KeyError, RESERVED_FOLDER};
 use crate::store::{Listed, StoreError};
 
@@ -18,10 +17,24 @@ pub(super) struct Found {
     pub(super) left_out: Vec<(String, String)>,
 }
 
+/// A page of a listing.
+pub(super) struct Page {
+    pub(super) objects: Vec<Entry>,
+    /// Where the next one begins.
+    pub(super) next: Option<String>,
+}
+
+pub(super) struct Entry {
+    pub(super) key: String,
+    pub(super) size: u64,
+    pub(super) etag: Option<String>,
+    pub(super) modified: Option<Timestamp>,
+}
+
 #[derive(Debug, Deserialize)]
-struct Page {
+struct ObjectPage {
     #[serde(rename = "Contents", default)]
-    objects: Vec<Entry>,
+    objects: Vec<Object>,
     #[serde(rename = "EncodingType", default)]
     encoding: Option<String>,
     #[serde(rename = "IsTruncated", default)]
@@ -31,7 +44,7 @@ struct Page {
 }
 
 #[derive(Debug, Deserialize)]
-struct Entry {
+struct Object {
     #[serde(rename = "Key")]
     key: String,
     #[serde(rename = "Size")]
@@ -59,14 +72,13 @@ impl BucketStore {
         let mut after: Option<String> = None;
         for _ in 0..pages_max {
             let page = self.call(self.attempt("list", prefix), || self.page(&full, after.as_deref())).await?.value;
-            let is_encoded = page.encoding.as_deref() == Some("url");
             for entry in page.objects {
-                let name = if is_encoded { decoded(&entry.key) } else { entry.key.clone() };
+                let name = entry.key.clone();
                 if let Some(name) = name.strip_prefix(&*self.inner.prefix) {
                     found.take(name, entry, ours);
                 }
             }
-            after = page.next.filter(|_| page.is_truncated);
+            after = page.next;
             if after.is_none() {
                 break;
             }
@@ -77,6 +89,9 @@ impl BucketStore {
     }
 
     async fn page(&self, prefix: &str, after: Option<&str>) -> Result<Page> {
+        if let Cloud::Azure(_) = self.inner.cloud {
+            return self.blob_page(prefix, after).await;
+        }
         // Keys may have characters that XML cannot hold, unless they are encoded.
         let mut query = vec![("list-type", "2"), ("encoding-type", "url")];
         if !prefix.is_empty() {
@@ -84,7 +99,22 @@ impl BucketStore {
         }
         query.extend(after.map(|after| ("continuation-token", after)));
         let query = query.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        read_xml(&self.ask(Method::GET, &Path::default(), query, None).await?)
+        let page: ObjectPage = read_xml(&self.ask(Ask::get(&Path::default(), query)).await?.body)?;
+        Ok(page.into())
+    }
+}
+
+impl From<ObjectPage> for Page {
+    fn from(page: ObjectPage) -> Self {
+        let is_encoded = page.encoding.as_deref() == Some("url");
+        let objects = page.objects.into_iter().map(|object| Entry {
+            // Some write a space as `+` (AWS, `MinIO`).
+            key: if is_encoded { decoded(&object.key.replace('+', " ")) } else { object.key },
+            size: object.size,
+            etag: object.etag,
+            modified: object.modified.and_then(|text| text.parse().ok()),
+        });
+        Self { objects: objects.collect(), next: page.next.filter(|_| page.is_truncated) }
     }
 }
 
@@ -103,19 +133,18 @@ impl Found {
                 return;
             }
         };
-        let modified = entry.modified.and_then(|text| text.parse::<Timestamp>().ok());
         self.objects.push(Listed {
             key,
             size: entry.size,
             etag: entry.etag.as_deref().map(digests::unquoted),
-            modified_ms: modified.map(Timestamp::as_millisecond),
+            modified_ms: entry.modified.map(Timestamp::as_millisecond),
         });
     }
 }
 
-/// A name as `encoding-type=url` writes it: by percent, and a space as `+` with some (AWS, `MinIO`).
-fn decoded(text: &str) -> String {
-    percent_encoding::percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
+/// A name as it is, of one that is written by percent.
+pub(super) fn decoded(text: &str) -> String {
+    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -124,23 +153,24 @@ mod tests {
 
     #[test]
     fn pages_are_read_with_and_without_what_is_optional() {
-        let page: Page = read_xml(
+        let page: ObjectPage = read_xml(
             "<?xml version=\"1.0\"?><ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>b</Name>\
              <EncodingType>url</EncodingType><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>\
              <Contents><Key>a+b%2Bc%C3%BC</Key><LastModified>2026-11-24T18:00:00.500Z</LastModified><ETag>&quot;e&quot;</ETag>\
              <Size>5</Size></Contents><Contents><Key>d</Key><Size>0</Size></Contents></ListBucketResult>",
         )
         .expect("readable");
-        assert_eq!((page.is_truncated, page.next.as_deref(), page.encoding.as_deref()), (true, Some("t"), Some("url")));
+        let page = Page::from(page);
+        assert_eq!(page.next.as_deref(), Some("t"));
         let mut found = Found::default();
         for entry in page.objects {
-            found.take(&decoded(&entry.key), entry, false);
+            found.take(&entry.key.clone(), entry, false);
         }
         let objects: Vec<_> =
             found.objects.iter().map(|object| (object.key.as_str(), object.etag.as_deref())).collect();
         assert_eq!(objects, [("a b+c\u{fc}", Some("e")), ("d", None)]);
         assert_eq!(found.objects[0].modified_ms.map(|ms| ms % 1000), Some(500));
-        let none: Page = read_xml("<ListBucketResult/>").expect("readable");
+        let none: ObjectPage = read_xml("<ListBucketResult/>").expect("readable");
         assert!(none.objects.is_empty() && !none.is_truncated);
     }
 

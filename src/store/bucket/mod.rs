@@ -2,13 +2,17 @@
 //!
 //! `object_store` makes and signs the requests, through its concrete types: only these have the part numbers that a
 //! copy needs to go on after a crash. Its own retries are off. What it does not ask for (lists of uploads and parts,
-//! completion that never overwrites) are requests of our own, presigned by it. All of them pass one connector.
+//! completion that never overwrites, all writing to Azure) are requests of our own, with its credentials. All of them
+//! pass one connector.
 
+mod ask;
+mod azure;
 mod digests;
 mod error;
 mod listing;
 mod open;
 mod probe;
+mod requests;
 mod source;
 mod target;
 mod uploads;
@@ -21,13 +25,15 @@ use std::sync::atomic::AtomicBool;
 use object_store::ObjectStore;
 use object_store::aws::AmazonS3;
 use object_store::client::HttpClient;
+use object_store::gcp::{GcpCredentialProvider, GoogleCloudStorage};
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
-use object_store::signer::Signer;
+use reqwest::Url;
 use tokio::sync::OnceCell;
 
-pub use self::open::{BucketOptions, S3Options};
+pub use self::open::{AzureKey, AzureOptions, BucketOptions, GcsOptions, S3Options};
 
+use self::azure::Azure;
 use self::error::Attempt;
 use super::http::{Done, Patience};
 use super::{StoreError, StoreErrorKind};
@@ -66,6 +72,19 @@ enum Cloud {
         /// Sends none: for stores that refuse it.
         plain: Box<AmazonS3>,
     },
+    /// Google Cloud Storage, by the XML protocol that it shares with S3.
+    Gcs(Box<Gcs>),
+    /// Azure Blob Storage.
+    Azure(Box<Azure>),
+}
+
+/// A bucket of Google Cloud Storage, as it is reached.
+struct Gcs {
+    client: GoogleCloudStorage,
+    /// For requests of our own; none where they are not signed.
+    credentials: Option<GcpCredentialProvider>,
+    /// The bucket's.
+    url: Url,
 }
 
 impl BucketStore {
@@ -113,36 +132,27 @@ impl Cloud {
     fn reader(&self) -> &dyn ObjectStore {
         match self {
             Self::S3 { reader, .. } => &**reader,
+            Self::Gcs(gcs) => &gcs.client,
+            Self::Azure(azure) => &azure.client,
         }
     }
 
     fn writer(&self, checksums: bool) -> &dyn ObjectStore {
         match self {
-            Self::S3 { writer, plain, .. } => {
-                if checksums {
-                    &**writer
-                } else {
-                    &**plain
-                }
-            }
-        }
-    }
-
-    fn uploader(&self, checksums: bool) -> &dyn MultipartStore {
-        match self {
-            Self::S3 { writer, plain, .. } => {
-                if checksums {
-                    &**writer
-                } else {
-                    &**plain
-                }
-            }
-        }
-    }
-
-    fn signer(&self) -> &dyn Signer {
-        match self {
+            Self::S3 { writer, .. } if checksums => &**writer,
             Self::S3 { plain, .. } => &**plain,
+            Self::Gcs(gcs) => &gcs.client,
+            Self::Azure(azure) => &azure.client,
+        }
+    }
+
+    /// None where an upload in parts is another thing than what the library makes of it.
+    fn uploader(&self, checksums: bool) -> Option<&dyn MultipartStore> {
+        match self {
+            Self::S3 { writer, .. } if checksums => Some(&**writer),
+            Self::S3 { plain, .. } => Some(&**plain),
+            Self::Gcs(gcs) => Some(&gcs.client),
+            Self::Azure(_) => None,
         }
     }
 }

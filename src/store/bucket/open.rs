@@ -1,6 +1,7 @@
 //! Makes the clients of a bucket. Contacts nothing: whether the bucket can be reached is seen by the first request.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -8,11 +9,15 @@ use std::time::Duration;
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 use object_store::aws::{AmazonS3Builder, Checksum};
-use object_store::client::HttpClient;
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder, split_sas};
+use object_store::client::{HttpClient, StaticCredentialProvider};
+use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::{ClientOptions, RetryConfig};
+use reqwest::Url;
 use tokio::sync::OnceCell;
 
-use super::{BucketStore, Cloud, Inner};
+use super::azure::Azure;
+use super::{BucketStore, Cloud, Gcs, Inner};
 use crate::store::http::{Connector, Patience, client};
 use crate::store::{StoreError, StoreErrorKind, Throttle};
 
@@ -50,7 +55,132 @@ impl fmt::Debug for S3Options {
     }
 }
 
+/// What a bucket of GCS is opened with besides.
+#[derive(Debug, Clone)]
+pub struct GcsOptions {
+    /// The bucket's name.
+    pub bucket: String,
+    /// A file with a service account's key; none means the cloud's own chain of credentials.
+    pub service_account_file: Option<PathBuf>,
+}
+
+/// What a container of Azure is opened with besides.
+#[derive(Debug, Clone)]
+pub struct AzureOptions {
+    /// The storage account.
+    pub account: String,
+    /// The container's name.
+    pub container: String,
+    /// None means the cloud's own chain of credentials.
+    pub key: Option<AzureKey>,
+}
+
+/// What lets requests to an Azure account in.
+#[derive(Clone)]
+pub enum AzureKey {
+    /// The account's key, in base64.
+    Account(String),
+    /// A shared access signature, as a query.
+    Sas(String),
+}
+
+impl fmt::Debug for AzureKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AzureKey(…)")
+    }
+}
+
+/// The variables of the environment that hold credentials, or say where they are. No other variable has a say: what
+/// it named (an endpoint, a bucket) would not be what the plan and the copies' ids name.
+const GCS_CHAIN: [GoogleConfigKey; 3] =
+    [GoogleConfigKey::ServiceAccount, GoogleConfigKey::ServiceAccountKey, GoogleConfigKey::ApplicationCredentials];
+
+/// As [`GCS_CHAIN`].
+const AZURE_CHAIN: [AzureConfigKey; 11] = [
+    AzureConfigKey::AccessKey,
+    AzureConfigKey::SasKey,
+    AzureConfigKey::ClientId,
+    AzureConfigKey::ClientSecret,
+    AzureConfigKey::AuthorityId,
+    AzureConfigKey::AuthorityHost,
+    AzureConfigKey::FederatedTokenFile,
+    AzureConfigKey::UseAzureCli,
+    AzureConfigKey::MsiEndpoint,
+    AzureConfigKey::ObjectId,
+    AzureConfigKey::MsiResourceId,
+];
+
 impl BucketStore {
+    /// A bucket of GCS. Over `http://` the cloud's own chain of credentials is not asked: its tokens open more than
+    /// this bucket. Without a service account's file requests are not signed there.
+    ///
+    /// # Errors
+    /// As [`BucketStore::s3`], and a file of credentials that cannot be read.
+    pub fn gcs(options: &BucketOptions, gcs: &GcsOptions, throttle: &Throttle) -> Result<Self, StoreError> {
+        let connector = connector(options, throttle)?;
+        let endpoint = options.endpoint.as_deref().unwrap_or("https://storage.googleapis.com");
+        let builder = GoogleCloudStorageBuilder::new()
+            .with_bucket_name(&gcs.bucket)
+            .with_base_url(endpoint)
+            .with_retry(no_retries())
+            .with_client_options(plain_http())
+            .with_http_connector(connector.clone());
+        let signed = gcs.service_account_file.is_some() || endpoint.starts_with("https://");
+        let builder = if let Some(file) = &gcs.service_account_file {
+            builder.with_service_account_path(file.to_string_lossy())
+        } else if signed {
+            let environment = GoogleCloudStorageBuilder::from_env();
+            let set = GCS_CHAIN.into_iter().filter_map(|key| Some((key, environment.get_config_value(&key)?)));
+            set.fold(builder, |builder, (key, value)| builder.with_config(key, value))
+        } else {
+            let nobody = StaticCredentialProvider::new(GcpCredential { bearer: String::new() });
+            builder.with_skip_signature(true).with_credentials(Arc::new(nobody))
+        };
+        let client = builder.build().map_err(|error| refused(options, &error))?;
+        let credentials = signed.then(|| Arc::clone(client.credentials()));
+        let cloud = Cloud::Gcs(Box::new(Gcs { client, credentials, url: url(options, endpoint, &[&gcs.bucket])? }));
+        Ok(Self::of(options, cloud, connector, throttle))
+    }
+
+    /// A container of Azure Blob Storage. Where the endpoint's host does not begin with the account's name, the name
+    /// is the first folder of every URL. As for [`BucketStore::gcs`], over `http://` only the plan's own keys are used.
+    ///
+    /// # Errors
+    /// As [`BucketStore::s3`], and a key that is none.
+    pub fn azure(options: &BucketOptions, azure: &AzureOptions, throttle: &Throttle) -> Result<Self, StoreError> {
+        let connector = connector(options, throttle)?;
+        let AzureOptions { account, container, key } = azure;
+        let public = || format!("https://{account}.blob.core.windows.net");
+        let endpoint = options.endpoint.clone().unwrap_or_else(public);
+        let in_host = endpoint.split_once("://").is_some_and(|(_, host)| host.starts_with(&format!("{account}.")));
+        let endpoint = if in_host { endpoint } else { format!("{endpoint}/{account}") };
+        let signed = key.is_some() || endpoint.starts_with("https://");
+        let builder = MicrosoftAzureBuilder::new()
+            .with_account(account)
+            .with_container_name(container)
+            .with_endpoint(endpoint.clone())
+            .with_retry(no_retries())
+            .with_client_options(plain_http())
+            .with_http_connector(connector.clone());
+        let builder = match key {
+            Some(AzureKey::Account(key)) => builder.with_access_key(key),
+            Some(AzureKey::Sas(sas)) => {
+                builder.with_sas_authorization(split_sas(sas).map_err(|error| refused(options, &error))?)
+            }
+            None if signed => {
+                let environment = MicrosoftAzureBuilder::from_env();
+                let set = AZURE_CHAIN.into_iter().filter_map(|key| Some((key, environment.get_config_value(&key)?)));
+                set.fold(builder, |builder, (key, value)| builder.with_config(key, value))
+            }
+            None => builder.with_skip_signature(true),
+        };
+        let client = builder.build().map_err(|error| refused(options, &error))?;
+        let credentials = signed.then(|| Arc::clone(client.credentials()));
+        let url = url(options, &endpoint, &[container])?;
+        let cloud = Cloud::Azure(Box::new(Azure { client, credentials, account: account.clone(), url }));
+        Ok(Self::of(options, cloud, connector, throttle))
+    }
+
     /// A bucket of S3.
     ///
     /// # Errors
@@ -70,6 +200,8 @@ impl BucketStore {
     }
 
     fn of(options: &BucketOptions, cloud: Cloud, connector: Connector, throttle: &Throttle) -> Self {
+        // GCS knows neither: it shows its own checksums unasked, and completing an upload replaces.
+        let gcs = matches!(cloud, Cloud::Gcs(_));
         let inner = Inner {
             cloud,
             http: HttpClient::new(connector),
@@ -77,8 +209,8 @@ impl BucketStore {
             prefix: options.prefix.clone(),
             identity: options.identity.clone(),
             create_only: OnceCell::new(),
-            without_checksums: AtomicBool::new(false),
-            without_conditions: AtomicBool::new(false),
+            without_checksums: AtomicBool::new(gcs),
+            without_conditions: AtomicBool::new(gcs),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -118,6 +250,17 @@ fn with_bucket(endpoint: &str, bucket: &str) -> String {
         Some((scheme, host)) => format!("{scheme}://{bucket}.{host}"),
         None => endpoint.to_owned(),
     }
+}
+
+/// A URL of which the last folders are not part of an endpoint.
+fn url(options: &BucketOptions, endpoint: &str, folders: &[&str]) -> Result<Url, StoreError> {
+    let mut url: Url = endpoint.parse().map_err(|error| {
+        StoreError::new(StoreErrorKind::Refused, format!("cannot open `{}`: `endpoint`: {error}", options.identity))
+    })?;
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.pop_if_empty().extend(folders);
+    }
+    Ok(url)
 }
 
 fn connector(options: &BucketOptions, throttle: &Throttle) -> Result<Connector, StoreError> {

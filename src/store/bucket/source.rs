@@ -7,9 +7,9 @@ use bytes::Bytes;
 use futures::StreamExt;
 use object_store::{GetOptions, GetRange};
 
-use super::{BucketStore, digests};
+use super::{BucketStore, Cloud, digests};
 use crate::id::Key;
-use crate::store::http::Answer;
+use crate::store::http::{Answer, AsStored};
 use crate::store::{
     KnownDigests, Listed, Metadata, ObjectFacts, Pin, Read, Seen, Source, StoreError, StoreErrorKind, buffers,
 };
@@ -24,9 +24,10 @@ impl Source for BucketStore {
     async fn head(&self, key: &Key) -> Result<ObjectFacts, StoreError> {
         let path = self.path("read", key)?;
         let reader = self.inner.cloud.reader();
+        let options = || GetOptions { head: true, extensions: self.as_stored(), ..GetOptions::default() };
         let done = self
             .call(self.attempt("read", key.as_str()), || async {
-                let found = reader.get_opts(&path, GetOptions::new().with_head(true)).await?;
+                let found = reader.get_opts(&path, options()).await?;
                 has_tag(&found.meta)?;
                 Ok(found)
             })
@@ -49,7 +50,8 @@ impl Source for BucketStore {
                 // A weak tag never matches `If-Match` (RFC 9110 §8.8.3.2); then the answer's own is compared.
                 let condition = (!pin.etag.starts_with("W/")).then(|| format!("\"{}\"", pin.etag));
                 let range = (!whole).then(|| GetRange::Bounded(range.clone()));
-                let options = GetOptions { if_match: condition, range, ..GetOptions::default() };
+                let options =
+                    GetOptions { if_match: condition, range, extensions: self.as_stored(), ..GetOptions::default() };
                 let path = &path;
                 async move {
                     let found = reader.get_opts(path, options).await?;
@@ -100,6 +102,16 @@ impl BucketStore {
             Some((object.key, facts))
         });
         Ok(facts.collect())
+    }
+
+    /// Marks requests that want the bytes as they are stored, where a store would unpack them unasked. Others must not
+    /// see it: they, or a proxy before them, would pack what is not.
+    fn as_stored(&self) -> http::Extensions {
+        let mut extensions = http::Extensions::new();
+        if let Cloud::Gcs(_) = self.inner.cloud {
+            extensions.insert(AsStored);
+        }
+        extensions
     }
 }
 

@@ -6,12 +6,9 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use md5::{Digest, Md5};
 use object_store::path::Path;
-use object_store::{
-    Attribute, AttributeValue, Attributes, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
-};
 
 use super::error::Attempt;
-use super::{BucketStore, digests};
+use super::{BucketStore, Cloud, digests};
 use crate::fault;
 use crate::id::Key;
 use crate::store::http::{Done, GaveUp};
@@ -32,21 +29,18 @@ impl Target for BucketStore {
     ) -> Result<(ObjectFacts, Proof), StoreError> {
         let attempt = self.attempt("write", key.as_str());
         let path = self.path("write", key)?;
-        let mode = if self.creates_only().await? {
-            PutMode::Create
-        } else if self.there(key).await?.is_none() {
-            // The store may refuse a condition that it does not know.
-            PutMode::Overwrite
-        } else {
+        let create_only = self.creates_only().await?;
+        // Where it is not: the store may refuse a condition that it does not know.
+        if !create_only && self.there(key).await?.is_some() {
             return Err(exists(attempt));
-        };
-        let done = match self.put_once(&path, bytes.clone(), attributes(metadata), mode).await {
+        }
+        let done = match self.put_once(&path, &bytes, metadata, create_only).await {
             Ok(done) => done,
             Err(gave_up) if is_taken(&gave_up) => return self.put_before(key, &bytes, gave_up.repeated).await,
             Err(gave_up) => return Err(attempt.failed(&gave_up)),
         };
         let size = bytes.len() as u64;
-        let etag = digests::etag(&done.answer).or(done.value.e_tag).unwrap_or_default();
+        let etag = digests::etag(&done.answer).or(done.value).unwrap_or_default();
         let proof = match digests::proof(&done.answer, &bytes).await {
             Ok(proof) => proof,
             Err(why) => {
@@ -64,11 +58,7 @@ impl Target for BucketStore {
         let path = self.path("write", key)?;
         let begin = |checksums| {
             let path = &path;
-            self.inner.patience.call(move || {
-                let options =
-                    PutMultipartOptions { attributes: attributes(shape.metadata), ..PutMultipartOptions::default() };
-                self.inner.cloud.uploader(checksums).create_multipart_opts(path, options)
-            })
+            self.inner.patience.call(move || self.ask_to_begin(path, token, shape.metadata, checksums))
         };
         let done = self.with_checksums(begin).await.map_err(|gave_up| attempt.failed(&gave_up))?;
         fault::point("begin-after-create");
@@ -111,17 +101,16 @@ impl Target for BucketStore {
         let attempt = self.attempt("write", upload.key.as_str());
         let path = self.path("write", &upload.key)?;
         let id = upload_id(attempt, upload)?;
-        let checksums = !self.inner.without_checksums.load(Ordering::Relaxed);
-        let uploader = self.inner.cloud.uploader(checksums);
-        let done = self
-            .call(attempt, || uploader.put_part(&path, &id, number as usize, PutPayload::from_bytes(bytes.clone())))
-            .await
-            .map_err(lost_if_missing)?;
+        let store = |checksums| {
+            let (path, id, bytes) = (&path, &id, &bytes);
+            self.inner.patience.call(move || self.ask_to_store(path, id, number, bytes.clone(), checksums))
+        };
+        let done = self.with_checksums(store).await.map_err(|gave_up| lost_if_missing(attempt.failed(&gave_up)))?;
         fault::point("part-after-write");
         let proof = digests::proof(&done.answer, &bytes).await;
         let proof = proof.map_err(|why| attempt.refused(StoreErrorKind::Differs, why))?;
         let crc64 = (proof == Proof::Crc).then(|| digests::crc64(&bytes));
-        let reference = done.answer.header("etag").map_or(done.value.content_id, str::to_owned);
+        let reference = done.answer.header("etag").map_or(done.value, str::to_owned);
         Ok(StoredPart { size: bytes.len() as u64, reference: Some(reference), crc64, proof })
     }
 
@@ -134,10 +123,9 @@ impl Target for BucketStore {
         let attempt = self.attempt("publish", upload.key.as_str());
         let path = self.path("publish", &upload.key)?;
         let id = upload_id(attempt, upload)?;
-        let whole_tag = tag_of_parts(parts);
         // Also where the store keeps the condition: a large upload need not be put together to learn that it is in vain.
         if let Some(there) = self.there(&upload.key).await? {
-            return if whole_tag.as_ref() == Some(&there.etag) { Ok(there) } else { Err(exists(attempt)) };
+            return self.ours(attempt, &path, parts, there).await;
         }
         fault::point("publish-before-link");
         let completed = match self.complete_once(&path, &id, parts).await {
@@ -151,8 +139,7 @@ impl Target for BucketStore {
             return Err(attempt.refused(StoreErrorKind::Lost, why).hint("it is copied again from its start"));
         };
         match completed {
-            None if whole_tag.as_ref() == Some(&there.etag) => Ok(there),
-            None => Err(exists(attempt)),
+            None => self.ours(attempt, &path, parts, there).await,
             Some(completed) => {
                 let etag = digests::unquoted(&completed.etag);
                 if there.etag != etag {
@@ -194,16 +181,29 @@ impl Target for BucketStore {
             _ => return Ok(()),
         }
         let attempt = self.attempt("take back", key.as_str());
-        let writer = self.inner.cloud.writer(false);
-        let gone = self.call(attempt, || object_store::ObjectStoreExt::delete(writer, &path)).await;
-        match gone {
-            Err(error) if error.kind != StoreErrorKind::Missing => Err(error),
+        match self.call(attempt, || self.ask_to_delete(&path, etag)).await {
+            Err(error) if !matches!(error.kind, StoreErrorKind::Missing | StoreErrorKind::Changed) => Err(error),
             _ => Ok(()),
         }
     }
 }
 
 impl BucketStore {
+    /// The object under the final name, if it was put together from these parts before.
+    async fn ours(
+        &self,
+        attempt: Attempt<'_>,
+        path: &Path,
+        parts: &[StoredPart],
+        there: ObjectFacts,
+    ) -> Result<ObjectFacts, StoreError> {
+        let ours = match self.inner.cloud {
+            Cloud::Azure(_) => self.call(attempt, || self.is_made_of(path, parts)).await?.value,
+            _ => tag_of_parts(parts).as_ref() == Some(&there.etag),
+        };
+        if ours { Ok(there) } else { Err(exists(attempt)) }
+    }
+
     /// What lies under a key, if anything does.
     async fn there(&self, key: &Key) -> Result<Option<ObjectFacts>, StoreError> {
         match self.head(key).await {
@@ -216,18 +216,12 @@ impl BucketStore {
     async fn put_once(
         &self,
         path: &Path,
-        bytes: Bytes,
-        attributes: Attributes,
-        mode: PutMode,
-    ) -> Result<Done<PutResult>, GaveUp> {
-        let put = |checksums| {
-            let (bytes, attributes, mode) = (bytes.clone(), attributes.clone(), mode.clone());
-            self.inner.patience.call(move || {
-                let options =
-                    PutOptions { mode: mode.clone(), attributes: attributes.clone(), ..PutOptions::default() };
-                let payload = PutPayload::from_bytes(bytes.clone());
-                self.inner.cloud.writer(checksums).put_opts(path, payload, options)
-            })
+        bytes: &Bytes,
+        metadata: &Metadata,
+        create_only: bool,
+    ) -> Result<Done<Option<String>>, GaveUp> {
+        let put = |checksum| {
+            self.inner.patience.call(move || self.ask_to_put(path, bytes.clone(), metadata, create_only, checksum))
         };
         self.with_checksums(put).await
     }
@@ -274,10 +268,7 @@ impl BucketStore {
             let (attempt, path) = (self.attempt("write", CREATE_ONLY), self.path("write", &key)?);
             let text = "Backhaul wrote this to see whether this store refuses to replace an object.\n";
             for _ in 0..2 {
-                match self
-                    .put_once(&path, Bytes::from_static(text.as_bytes()), Attributes::new(), PutMode::Create)
-                    .await
-                {
+                match self.put_once(&path, &Bytes::from_static(text.as_bytes()), &Metadata::new(), true).await {
                     Ok(_) => {}
                     Err(gave_up) if is_taken(&gave_up) => return Ok(true),
                     Err(gave_up) if is_unknown(&gave_up) => return Ok(false),
@@ -320,8 +311,7 @@ impl BucketStore {
 
     async fn abort(&self, path: &Path, key: &Key, id: &str) -> Result<(), StoreError> {
         let attempt = self.attempt("abort the upload of", key.as_str());
-        let (uploader, id) = (self.inner.cloud.uploader(false), id.to_owned());
-        match self.call(attempt, || uploader.abort_multipart(path, &id)).await {
+        match self.call(attempt, || self.ask_to_abort(path, id)).await {
             Err(error) if !matches!(error.kind, StoreErrorKind::Missing | StoreErrorKind::Lost) => Err(error),
             _ => Ok(()),
         }
@@ -389,24 +379,6 @@ fn put_together_wrong(parts: &[StoredPart], size: u64, shown: Option<&str>, ther
         shown.filter(|text| !text.contains('-')).map(|text| text == digests::to_base64(&u64::to_be_bytes(whole)));
     let same = shown.unwrap_or(true) && there.digests.crc64.is_none_or(|crc64| crc64 == whole);
     (!same).then(|| "the CRC64NVME of what the store put together is not that of its parts".to_owned())
-}
-
-/// What travels with an object, as the library has it. Values that no header can hold are left out; the record keeps them.
-fn attributes(metadata: &Metadata) -> Attributes {
-    let printable = |text: &&String| text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-    let with_values = metadata.iter().filter(|(name, value)| printable(name) && printable(value));
-    let attributes = with_values.map(|(name, value)| {
-        let attribute = match name.as_str() {
-            "content-type" => Attribute::ContentType,
-            "content-encoding" => Attribute::ContentEncoding,
-            "content-language" => Attribute::ContentLanguage,
-            "content-disposition" => Attribute::ContentDisposition,
-            "cache-control" => Attribute::CacheControl,
-            _ => Attribute::Metadata(name.clone().into()),
-        };
-        (attribute, AttributeValue::from(value.clone()))
-    });
-    attributes.collect()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, Stream, StreamExt};
+use http::header::{ACCEPT_ENCODING, HeaderValue};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use jiff::Timestamp;
@@ -61,6 +62,11 @@ fn reason(error: &(dyn std::error::Error + 'static)) -> String {
     deepest.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// In the extensions of a request: its answer must hold the bytes as they are stored. GCS unpacks objects that say
+/// `Content-Encoding: gzip` for all who do not say that they take gzip (Google, "Transcoding of gzip-compressed files").
+#[derive(Debug, Clone, Copy)]
+pub(in crate::store) struct AsStored;
+
 /// One store's way to its servers. Clones share the connections.
 #[derive(Debug, Clone)]
 pub(in crate::store) struct Connector {
@@ -92,6 +98,9 @@ impl HttpService for Connector {
         let url = parts.uri.to_string().parse().map_err(|error| HttpError::new(HttpErrorKind::Request, error))?;
         let mut request = reqwest::Request::new(parts.method, url);
         *request.headers_mut() = parts.headers;
+        if parts.extensions.get::<AsStored>().is_some() {
+            request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        }
         let watch = Watch::new(self.stall);
         *request.body_mut() = Some(self.sent(body, &watch).await);
         let answered = tokio::select! {

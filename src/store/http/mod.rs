@@ -7,6 +7,6 @@ mod gate;
 mod retry;
 
 pub(super) use answer::{Answer, Trouble};
-pub(super) use connector::{Connector, client};
+pub(super) use connector::{AsStored, Connector, client};
 pub(super) use gate::Gate;
 pub(super) use retry::{Done, GaveUp, Patience};
