@@ -18,6 +18,11 @@ use super::support::{BACKHAUL, Output, Running, digest, files, wait_until};
 
 const PART: usize = 5 * 1024 * 1024;
 
+/// Says what was seen, past the test harness, which keeps what a passing test prints to itself.
+fn tell(text: &str) {
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{text}\n").as_bytes());
+}
+
 /// The same bytes for the same seed.
 fn bytes(seed: u64, size: usize) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(seed);
@@ -90,7 +95,7 @@ pub(crate) fn copies_in_between_and_out(server: &Server) {
     backhaul(server, &folder, &["run", "into.yaml"]).expect(0);
     for (row, _) in rows(server, &folder.join("into.db")).expect("rows") {
         assert_eq!(row.state, State::Completed);
-        eprintln!("{}: `{}` verified: {}", server.name(), row.name, row.verified.unwrap_or_default());
+        tell(&format!("{}: `{}` verified: {}", server.name(), row.name, row.verified.unwrap_or_default()));
     }
 
     let attributes = [
@@ -179,15 +184,18 @@ pub(crate) fn goes_on_after_a_kill(server: &Server) {
     assert_eq!((row.state, parts.len()), (State::Completed, 0));
     let most = (PARTS + 3) * PART;
     assert!(row.bytes_read <= most as u64, "{} bytes were read, at most {most}: {second}", row.bytes_read);
+    if let Some(sent) = server.blocks_sent("vault/large") {
+        assert!((PARTS..=PARTS + 3).contains(&sent), "{sent} blocks were sent for {PARTS}");
+    }
     let there = server.block_on(server.store("one").head(&large)).expect("published");
     assert_eq!(there.size, (PARTS * PART) as u64);
     backhaul(server, &folder, &["verify", "killed.yaml"]).expect(0);
-    eprintln!(
+    tell(&format!(
         "{}: killed with {stored} of {PARTS} parts stored; {} bytes were read in all for {}",
         server.name(),
         row.bytes_read,
         PARTS * PART
-    );
+    ));
 }
 
 /// An object that is there stays what it is, whoever comes second, and however it is written.
@@ -230,12 +238,12 @@ pub(crate) fn replaces_nothing(server: &Server) {
         results
     });
     let won = [&results.0, &results.1].into_iter().filter(|result| result.is_ok()).count();
-    eprintln!(
+    tell(&format!(
         "{}: a put is proved by {}, a part by {}; of two that publish at once {won} won",
         server.name(),
         proof.text(),
         parts.iter().map(|part| part.proof).min().unwrap_or(Proof::None).text()
-    );
+    ));
     assert_eq!(won, 1, "two that publish at once: {results:?}");
 }
 

@@ -278,6 +278,13 @@ impl Server {
         BUCKETS.iter().map(of_bucket).sum()
     }
 
+    /// How many blocks came for a blob, by the server's own log (Azurite; the others keep none).
+    pub(crate) fn blocks_sent(&self, blob: &str) -> Option<usize> {
+        let log = std::fs::read_to_string(self.folder.path().join("log")).expect("a log");
+        let put = format!("/{blob}?comp=block&");
+        (self.kind == Kind::Azurite).then(|| log.lines().filter(|line| line.contains(&put)).count())
+    }
+
     pub(crate) fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)
     }

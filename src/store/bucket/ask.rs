@@ -18,6 +18,9 @@ use super::{BucketStore, Cloud};
 /// How long a presigned request may be used; it is sent at once.
 const VALID: Duration = Duration::from_mins(5);
 
+/// Of Azure's protocol, in requests that are not signed; the library writes it into the others.
+const AZURE_VERSION: &str = "2023-11-03";
+
 /// One request.
 pub(super) struct Ask<'a> {
     pub(super) method: Method,
@@ -98,13 +101,11 @@ impl super::azure::Azure {
         request: &mut HttpRequest,
         credential: Option<&object_store::azure::AzureCredential>,
     ) -> Result<()> {
-        match credential {
-            Some(credential) => AzureAuthorizer::new(credential, &self.account).try_authorize(request),
-            None => {
-                request.headers_mut().insert("x-ms-version", HeaderValue::from_static("2023-11-03"));
-                Ok(())
-            }
+        if let Some(credential) = credential {
+            return AzureAuthorizer::new(credential, &self.account).try_authorize(request);
         }
+        request.headers_mut().insert("x-ms-version", HeaderValue::from_static(AZURE_VERSION));
+        Ok(())
     }
 }
 

@@ -73,9 +73,8 @@ impl BucketStore {
         for _ in 0..pages_max {
             let page = self.call(self.attempt("list", prefix), || self.page(&full, after.as_deref())).await?.value;
             for entry in page.objects {
-                let name = entry.key.clone();
-                if let Some(name) = name.strip_prefix(&*self.inner.prefix) {
-                    found.take(name, entry, ours);
+                if let Some(name) = entry.key.strip_prefix(&*self.inner.prefix) {
+                    found.take(name, &entry, ours);
                 }
             }
             after = page.next;
@@ -119,7 +118,7 @@ impl From<ObjectPage> for Page {
 }
 
 impl Found {
-    fn take(&mut self, name: &str, entry: Entry, ours: bool) {
+    fn take(&mut self, name: &str, entry: &Entry, ours: bool) {
         let key = match if ours { Key::parse_any(name) } else { Key::parse(name) } {
             Ok(key) => key,
             // The mark of the store's own folder.
@@ -164,7 +163,7 @@ mod tests {
         assert_eq!(page.next.as_deref(), Some("t"));
         let mut found = Found::default();
         for entry in page.objects {
-            found.take(&entry.key.clone(), entry, false);
+            found.take(&entry.key, &entry, false);
         }
         let objects: Vec<_> =
             found.objects.iter().map(|object| (object.key.as_str(), object.etag.as_deref())).collect();
@@ -180,7 +179,7 @@ mod tests {
         let names = ["", "a/", "a//b", "a\nb", ".backhaul/records/x", "a/../b", "good", "half/ "];
         for name in names {
             let entry = Entry { key: String::new(), size: 0, etag: None, modified: None };
-            found.take(name, entry, false);
+            found.take(name, &entry, false);
         }
         let left_out: Vec<_> = found.left_out.iter().map(|(name, why)| format!("{name}: {why}")).collect();
         assert_eq!(
