@@ -5,17 +5,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use backhaul::store::{AzureKey, AzureOptions, BucketOptions, BucketStore, S3Options, Throttle};
+use backhaul::store::{AzureKey, AzureOptions, BucketOptions, BucketStore, GcsOptions, S3Options, Throttle};
 use object_store::ClientOptions;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::azure::{AzureAccessKey, AzureAuthorizer, AzureCredential, MicrosoftAzureBuilder};
 use object_store::client::{HttpClient, HttpConnector, HttpRequest, HttpRequestBody, ReqwestConnector};
+use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::path::Path as ObjectPath;
 use object_store::signer::{SignedUrlOptions, Signer};
 use reqwest::Method;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+use super::gcs::GcsServer;
 use super::support::wait_until;
 
 /// As `tests/run` installs them.
@@ -29,6 +31,8 @@ const ACCOUNT_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UV
 const S3_KEY: &str = "real-servers";
 const S3_SECRET: &str = "a secret of this test";
 
+const ACCOUNT_FILE: &str = "account.json";
+
 /// The buckets, or containers, that every server has from the start.
 pub(crate) const BUCKETS: [&str; 2] = ["one", "two"];
 
@@ -36,11 +40,13 @@ pub(crate) const BUCKETS: [&str; 2] = ["one", "two"];
 enum Kind {
     SeaweedFs,
     Azurite,
+    Gcs,
 }
 
 pub(crate) struct Server {
     kind: Kind,
-    process: Child,
+    process: Option<Child>,
+    gcs: Option<GcsServer>,
     endpoint: String,
     runtime: Runtime,
     folder: TempDir,
@@ -48,8 +54,10 @@ pub(crate) struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        if let Some(process) = &mut self.process {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
     }
 }
 
@@ -87,6 +95,13 @@ fn wait_for(what: &str, process: &mut Child, folder: &Path, mut is_so: impl FnMu
 
 fn folder() -> TempDir {
     tempfile::Builder::new().prefix("server-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder")
+}
+
+/// A service account whose requests need no signature; what it says of the endpoint must not count.
+fn write_account(folder: &Path) {
+    let account = r#"{"gcs_base_url": "http://127.0.0.1:1", "disable_oauth": true, "client_email": "", "private_key": "",
+                      "private_key_id": ""}"#;
+    std::fs::write(folder.join(ACCOUNT_FILE), account).expect("writable");
 }
 
 fn runtime() -> Runtime {
@@ -131,7 +146,7 @@ impl Server {
         wait_for("SeaweedFS answers", &mut process, folder.path(), || {
             runtime.block_on(client.execute(request(Method::GET, &endpoint))).is_ok()
         });
-        let server = Self { kind: Kind::SeaweedFs, process, endpoint, runtime, folder };
+        let server = Self { kind: Kind::SeaweedFs, process: Some(process), gcs: None, endpoint, runtime, folder };
         server.make_buckets();
         Some(server)
     }
@@ -151,15 +166,26 @@ impl Server {
             endpoint.is_some()
         });
         let endpoint = endpoint.expect("it listens");
-        let server = Self { kind: Kind::Azurite, process, endpoint, runtime: runtime(), folder };
+        let server =
+            Self { kind: Kind::Azurite, process: Some(process), gcs: None, endpoint, runtime: runtime(), folder };
         server.make_buckets();
         Some(server)
+    }
+
+    /// No real one: see `support::gcs`.
+    pub(crate) fn gcs() -> Self {
+        let gcs = GcsServer::start(&BUCKETS);
+        let folder = folder();
+        write_account(folder.path());
+        let endpoint = gcs.endpoint.clone();
+        Self { kind: Kind::Gcs, process: None, gcs: Some(gcs), endpoint, runtime: runtime(), folder }
     }
 
     pub(crate) fn name(&self) -> &'static str {
         match self.kind {
             Kind::SeaweedFs => "SeaweedFS 4.48",
             Kind::Azurite => "Azurite 3.37.0",
+            Kind::Gcs => "GCS as documented",
         }
     }
 
@@ -175,6 +201,26 @@ impl Server {
                 "{{ type: azure, account: {ACCOUNT}, container: {bucket}, prefix: vault/, endpoint: \"{endpoint}\", \
                  access_key: \"${{REAL_KEY}}\" }}"
             ),
+            Kind::Gcs => format!(
+                "{{ type: gcs, bucket: {bucket}, prefix: vault/, endpoint: \"{endpoint}\", \
+                 service_account_file: {ACCOUNT_FILE} }}"
+            ),
+        }
+    }
+
+    /// The same as a URL of the command line.
+    pub(crate) fn in_url(&self, bucket: &str) -> String {
+        let endpoint = &self.endpoint;
+        match self.kind {
+            Kind::SeaweedFs => format!(
+                "s3://{bucket}/vault?endpoint={endpoint}&access_key_id={S3_KEY}&secret_access_key=${{REAL_KEY}}"
+            ),
+            Kind::Azurite => {
+                format!("azure://{ACCOUNT}/{bucket}/vault?endpoint={endpoint}&access_key=${{REAL_KEY}}")
+            }
+            Kind::Gcs => {
+                format!("gcs://{bucket}/vault?endpoint={endpoint}&service_account_file={ACCOUNT_FILE}")
+            }
         }
     }
 
@@ -183,6 +229,7 @@ impl Server {
         match self.kind {
             Kind::SeaweedFs => S3_SECRET,
             Kind::Azurite => ACCOUNT_KEY,
+            Kind::Gcs => "there is no key of GCS here",
         }
     }
 
@@ -207,6 +254,11 @@ impl Server {
                 let azure = AzureOptions { account: ACCOUNT.to_owned(), container: bucket.to_owned(), key };
                 BucketStore::azure(&options, &azure, &throttle)
             }
+            Kind::Gcs => {
+                let file = self.folder.path().join(ACCOUNT_FILE);
+                let gcs = GcsOptions { bucket: bucket.to_owned(), service_account_file: Some(file) };
+                BucketStore::gcs(&options, &gcs, &throttle)
+            }
         }
         .expect("options that go together")
     }
@@ -224,6 +276,14 @@ impl Server {
                     .with_endpoint(format!("{}/{ACCOUNT}", self.endpoint))
                     .with_allow_http(true);
                 Box::new(azure.build().expect("options that go together"))
+            }
+            Kind::Gcs => {
+                let gcs = GoogleCloudStorageBuilder::new()
+                    .with_bucket_name(bucket)
+                    .with_base_url(&self.endpoint)
+                    .with_service_account_path(self.folder.path().join(ACCOUNT_FILE).to_string_lossy())
+                    .with_client_options(ClientOptions::new().with_allow_http(true));
+                Box::new(gcs.build().expect("options that go together"))
             }
         }
     }
@@ -250,6 +310,7 @@ impl Server {
                     AzureAuthorizer::new(&key, ACCOUNT).try_authorize(&mut request).expect("signed");
                     request
                 }
+                Kind::Gcs => unreachable!("it has its buckets from the start"),
             };
             let answer = self.runtime.block_on(http().execute(request)).expect("an answer");
             assert!(answer.status().is_success(), "the bucket {bucket} was not made: {}", answer.status());
@@ -264,8 +325,11 @@ impl Server {
         self.block_on(s3.signed_url_opts(method, &path, valid, &options)).expect("signed").to_string()
     }
 
-    /// How many uploads in parts are open in all buckets (S3).
+    /// How many uploads in parts are open in all buckets (not of Azure, which has none).
     pub(crate) fn open_uploads(&self) -> usize {
+        if let Some(gcs) = &self.gcs {
+            return gcs.open_uploads();
+        }
         let of_bucket = |bucket: &&str| {
             let url = self.presigned(Method::GET, bucket, &[("uploads", "")]);
             let answer = self.block_on(http().execute(request(Method::GET, &url))).expect("an answer");
@@ -280,9 +344,17 @@ impl Server {
 
     /// How many blocks came for a blob, by the server's own log (Azurite; the others keep none).
     pub(crate) fn blocks_sent(&self, blob: &str) -> Option<usize> {
+        if self.kind != Kind::Azurite {
+            return None;
+        }
         let log = std::fs::read_to_string(self.folder.path().join("log")).expect("a log");
         let put = format!("/{blob}?comp=block&");
-        (self.kind == Kind::Azurite).then(|| log.lines().filter(|line| line.contains(&put)).count())
+        Some(log.lines().filter(|line| line.contains(&put)).count())
+    }
+
+    /// Whether an upload in parts takes the place of an object that came between our look and its completion.
+    pub(crate) fn replaces_on_completion(&self) -> bool {
+        self.kind == Kind::Gcs
     }
 
     pub(crate) fn block_on<F: Future>(&self, future: F) -> F::Output {
@@ -293,6 +365,7 @@ impl Server {
     pub(crate) fn folder(&self, name: &str) -> PathBuf {
         let folder = self.folder.path().join(name);
         std::fs::create_dir(&folder).expect("a new folder");
+        write_account(&folder);
         folder
     }
 }

@@ -74,10 +74,7 @@ impl Cloud {
             Self::Gcs(gcs) => {
                 // Not presigned: most of its credentials cannot sign without asking another service.
                 if let Some(credentials) = &gcs.credentials {
-                    let bearer = format!("Bearer {}", credentials.get_credential().await?.bearer);
-                    let mut bearer = HeaderValue::from_str(&bearer).map_err(unreadable)?;
-                    bearer.set_sensitive(true);
-                    request.headers_mut().insert(AUTHORIZATION, bearer);
+                    bear(request, &credentials.get_credential().await?.bearer)?;
                 }
                 address(&gcs.url, path, &query)
             }
@@ -109,6 +106,16 @@ impl super::azure::Azure {
     }
 }
 
+/// A service account that says so has no token, and then there is no header.
+fn bear(request: &mut HttpRequest, token: &str) -> Result<()> {
+    if !token.is_empty() {
+        let mut bearer = HeaderValue::from_str(&format!("Bearer {token}")).map_err(unreadable)?;
+        bearer.set_sensitive(true);
+        request.headers_mut().insert(AUTHORIZATION, bearer);
+    }
+    Ok(())
+}
+
 /// The URL of an object, or of the bucket whose URL is `base`.
 fn address(base: &Url, path: &Path, query: &[(String, String)]) -> Url {
     let mut url = base.clone();
@@ -135,7 +142,36 @@ pub(super) fn read_xml<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use object_store::client::{ReqwestConnector, StaticCredentialProvider};
+    use object_store::gcp::{GcpCredentialProvider, GcpSigningCredential, GoogleCloudStorageBuilder};
+
     use super::*;
+    use crate::store::bucket::Gcs;
+
+    #[tokio::test]
+    async fn requests_to_gcs_bear_a_token_that_no_log_shows() {
+        let token = object_store::gcp::GcpCredential { bearer: "hunter2".to_owned() };
+        let credentials: GcpCredentialProvider = Arc::new(StaticCredentialProvider::new(token));
+        let client = GoogleCloudStorageBuilder::new()
+            .with_bucket_name("pail")
+            .with_credentials(Arc::clone(&credentials))
+            .with_signing_credentials(Arc::new(StaticCredentialProvider::new(GcpSigningCredential {
+                email: String::new(),
+                private_key: None,
+            })))
+            .with_http_connector(ReqwestConnector::default())
+            .build()
+            .expect("options that go together");
+        let url = "https://storage.googleapis.com/pail".parse().expect("a URL");
+        let cloud = Cloud::Gcs(Box::new(Gcs { client, credentials: Some(credentials), url }));
+        let mut request = HttpRequest::new(HttpRequestBody::empty());
+        cloud.address(&mut request, &Path::from("a"), Vec::new()).await.expect("addressed");
+        assert_eq!(request.uri(), "https://storage.googleapis.com/pail/a");
+        assert_eq!(request.headers()[AUTHORIZATION], "Bearer hunter2");
+        assert!(!format!("{:?}", request.headers()).contains("hunter2"));
+    }
 
     #[test]
     fn a_url_holds_any_key_and_any_query() {

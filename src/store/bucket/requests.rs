@@ -10,6 +10,9 @@ use super::ask::Result;
 use super::{BucketStore, Cloud, azure};
 use crate::store::Metadata;
 
+/// Metadata that tells by which upload a GCS object came to be; no part of what travels on.
+pub(super) const UPLOAD: &str = "backhaul-upload";
+
 impl BucketStore {
     /// Makes an object, with `create_only` if none has the name; gives its tag.
     pub(super) async fn ask_to_put(
@@ -38,7 +41,12 @@ impl BucketStore {
         checksum: bool,
     ) -> Result<String> {
         let Some(uploader) = self.inner.cloud.uploader(checksum) else { return Ok(azure::new_upload(token, metadata)) };
-        let options = PutMultipartOptions { attributes: attributes(metadata), ..PutMultipartOptions::default() };
+        let mut attributes = attributes(metadata);
+        if let Cloud::Gcs(_) = self.inner.cloud {
+            // Its tag of what it puts together says nothing of the parts.
+            attributes.insert(Attribute::Metadata(UPLOAD.into()), token.to_owned().into());
+        }
+        let options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
         uploader.create_multipart_opts(path, options).await
     }
 
@@ -78,7 +86,7 @@ impl BucketStore {
 /// What travels with an object, as the library has it. Values that no header can hold are left out; the record keeps them.
 fn attributes(metadata: &Metadata) -> Attributes {
     let printable = |text: &&String| text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-    let with_values = metadata.iter().filter(|(name, value)| printable(name) && printable(value));
+    let with_values = metadata.iter().filter(|(name, value)| printable(name) && printable(value) && *name != UPLOAD);
     let attributes = with_values.map(|(name, value)| {
         let attribute = match name.as_str() {
             "content-type" => Attribute::ContentType,

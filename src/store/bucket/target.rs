@@ -8,6 +8,7 @@ use md5::{Digest, Md5};
 use object_store::path::Path;
 
 use super::error::Attempt;
+use super::requests::UPLOAD;
 use super::{BucketStore, Cloud, digests};
 use crate::fault;
 use crate::id::Key;
@@ -125,7 +126,7 @@ impl Target for BucketStore {
         let id = upload_id(attempt, upload)?;
         // Also where the store keeps the condition: a large upload need not be put together to learn that it is in vain.
         if let Some(there) = self.there(&upload.key).await? {
-            return self.ours(attempt, &path, parts, there).await;
+            return self.ours(attempt, &path, upload, parts, there).await;
         }
         fault::point("publish-before-link");
         let completed = match self.complete_once(&path, &id, parts).await {
@@ -139,7 +140,7 @@ impl Target for BucketStore {
             return Err(attempt.refused(StoreErrorKind::Lost, why).hint("it is copied again from its start"));
         };
         match completed {
-            None => self.ours(attempt, &path, parts, there).await,
+            None => self.ours(attempt, &path, upload, parts, there).await,
             Some(completed) => {
                 let etag = digests::unquoted(&completed.etag);
                 if there.etag != etag {
@@ -194,12 +195,14 @@ impl BucketStore {
         &self,
         attempt: Attempt<'_>,
         path: &Path,
+        upload: &Upload,
         parts: &[StoredPart],
         there: ObjectFacts,
     ) -> Result<ObjectFacts, StoreError> {
         let ours = match self.inner.cloud {
             Cloud::Azure(_) => self.call(attempt, || self.is_made_of(path, parts)).await?.value,
-            _ => tag_of_parts(parts).as_ref() == Some(&there.etag),
+            Cloud::Gcs(_) => there.metadata.get(UPLOAD) == Some(&upload.token),
+            Cloud::S3 { .. } => tag_of_parts(parts).as_ref() == Some(&there.etag),
         };
         if ours { Ok(there) } else { Err(exists(attempt)) }
     }
