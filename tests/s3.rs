@@ -13,6 +13,8 @@ mod changes;
 mod copies;
 #[path = "s3/integrity.rs"]
 mod integrity;
+#[path = "s3/kills.rs"]
+mod kills;
 #[path = "s3/once.rs"]
 mod once;
 

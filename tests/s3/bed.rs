@@ -229,7 +229,8 @@ impl Bed {
     }
 
     pub fn rows(&self) -> Vec<(Row, Vec<PartRow>)> {
-        if self.database().exists() { support::rows_in(&self.database()) } else { Vec::new() }
+        let database = self.database();
+        database.exists().then(|| support::rows_in(&database)).flatten().unwrap_or_default()
     }
 
     /// What lies in the target under a name.
