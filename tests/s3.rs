@@ -17,6 +17,8 @@ mod integrity;
 mod kills;
 #[path = "s3/once.rs"]
 mod once;
+#[path = "s3/outages.rs"]
+mod outages;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Mutex;

@@ -95,6 +95,8 @@ pub struct Options {
     pub limits: &'static str,
     pub source: s3::Options,
     pub target: s3::Options,
+    /// The target speaks TLS, and only the plan's `ca_file` vouches for it.
+    pub tls: bool,
 }
 
 impl Default for Options {
@@ -110,6 +112,7 @@ impl Default for Options {
             limits: "",
             source: keys("AKIDSOURCE", SECRETS[0]),
             target: keys("AKIDTARGET", SECRETS[1]),
+            tls: false,
         }
     }
 }
@@ -133,7 +136,12 @@ impl Bed {
     pub fn with(route: Route, objects: Vec<Object>, options: Options) -> Self {
         let folder = tempfile::Builder::new().prefix("s3-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
         let folder = folder.expect("a folder");
-        let (source, target) = (S3Server::start(options.source.clone()), S3Server::start(options.target.clone()));
+        let source = S3Server::start(options.source.clone());
+        let start_target = if options.tls { S3Server::start_tls } else { S3Server::start };
+        let target = start_target(options.target.clone());
+        if options.tls {
+            std::fs::write(folder.path().join("target-ca.pem"), target.ca_pem()).expect("it can be written");
+        }
         let bed = Self { objects, source, target, route, options, folder };
         for object in &bed.objects {
             if route == Route::ToS3 {
@@ -155,9 +163,10 @@ impl Bed {
             return format!("  {name}: {{ store: {{ type: file, path: {name}, identity: bed-{name} }} }}\n");
         }
         let (endpoint, keys) = (server.endpoint(), name.to_uppercase());
+        let ca = if endpoint.starts_with("https") { ", ca_file: target-ca.pem" } else { "" };
         format!(
             "  {name}:\n    store: {{ type: s3, bucket: {BUCKET}, endpoint: \"{endpoint}\", region: eu-1, timeout: 2s, \
-             access_key_id: \"${{{keys}_ID}}\", secret_access_key: \"${{{keys}_SECRET}}\", identity: bed-{name} }}\n"
+             access_key_id: \"${{{keys}_ID}}\", secret_access_key: \"${{{keys}_SECRET}}\", identity: bed-{name}{ca} }}\n"
         )
     }
 
