@@ -15,6 +15,8 @@ mod copies;
 mod integrity;
 #[path = "s3/kills.rs"]
 mod kills;
+#[path = "s3/lasting.rs"]
+mod lasting;
 #[path = "s3/once.rs"]
 mod once;
 #[path = "s3/outages.rs"]
