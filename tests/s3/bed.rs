@@ -158,7 +158,7 @@ impl Bed {
         bed
     }
 
-    fn region(&self, name: &str, server: &S3Server, is_bucket: bool) -> String {
+    fn region(name: &str, server: &S3Server, is_bucket: bool) -> String {
         if !is_bucket {
             return format!("  {name}: {{ store: {{ type: file, path: {name}, identity: bed-{name} }} }}\n");
         }
@@ -176,8 +176,8 @@ impl Bed {
         let mut text = format!(
             "version: 1\nname: bed\ndatabase: sqlite://state/bed.db\nregions:\n{}{}defaults: {{ to: [target], part_size: \
              5MiB, verify: {verify} }}\nretry: {{ attempts: {attempts}, max_delay: 1s }}\n{limits}\nbackups:\n",
-            self.region("source", &self.source, self.route != Route::ToS3),
-            self.region("target", &self.target, self.route != Route::FromS3),
+            Self::region("source", &self.source, self.route != Route::ToS3),
+            Self::region("target", &self.target, self.route != Route::FromS3),
         );
         for object in &self.objects {
             text += &format!("  - {{ location: {}, from: source", object.name);
@@ -276,16 +276,9 @@ impl Bed {
             .collect()
     }
 
-    /// Every request for the bytes of copies that the target got, or the source answered: no records.
-    pub fn transfers(&self, server: &S3Server, operations: &[Operation]) -> Vec<Request> {
-        let mut requests = server.requests();
-        requests.retain(|request| operations.contains(&request.operation) && !request.key.starts_with(".backhaul/"));
-        requests
-    }
-
     /// Bytes that were sent to the target for one object, retries included.
     pub fn sent(&self, name: &str) -> u64 {
-        let sent = self.transfers(&self.target, &[Operation::PutObject, Operation::UploadPart]);
+        let sent = transfers(&self.target, &[Operation::PutObject, Operation::UploadPart]);
         sent.iter().filter(|request| request.key == name).map(|request| request.bytes_in).sum()
     }
 
@@ -376,7 +369,7 @@ impl Bed {
         for object in &self.objects {
             let in_flight = if object.is_large() { PARTS_IN_FLIGHT as u64 * PART } else { object.size };
             let most = object.size + kills * in_flight;
-            let read = self.transfers(&self.source, &[Operation::GetObject]);
+            let read = transfers(&self.source, &[Operation::GetObject]);
             let read: u64 =
                 read.iter().filter(|request| request.key == object.name).map(|request| request.bytes_out).sum();
             let sent = self.sent(&object.name);
@@ -384,6 +377,13 @@ impl Bed {
             assert!(read <= most, "{what}: `{}`: {read} bytes read, at most {most}", object.name);
         }
     }
+}
+
+/// The requests of some kinds that a server got, but for those about Backhaul's own objects.
+pub fn transfers(server: &S3Server, operations: &[Operation]) -> Vec<Request> {
+    let mut requests = server.requests();
+    requests.retain(|request| operations.contains(&request.operation) && !request.key.starts_with(".backhaul/"));
+    requests
 }
 
 /// Fails if a secret, or a URL with a signature, was said.

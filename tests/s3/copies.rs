@@ -1,6 +1,6 @@
 //! Copies when nothing goes wrong.
 
-use super::bed::{BUCKET, Bed, Options, Route, large, small};
+use super::bed::{BUCKET, Bed, Options, Route, large, small, transfers};
 use super::s3::Operation;
 
 #[test]
@@ -36,9 +36,12 @@ fn a_small_object_is_one_request_to_each_store() {
         let of_it = |requests: Vec<super::s3::Request>| {
             requests.into_iter().filter(|request| request.key == object.name).map(|it| it.operation).collect::<Vec<_>>()
         };
-        let transfers = [Operation::GetObject, Operation::PutObject, Operation::UploadPart];
-        assert_eq!(of_it(bed.transfers(&bed.source, &transfers)), [Operation::GetObject], "`{}`", object.name);
-        assert_eq!(of_it(bed.transfers(&bed.target, &transfers)), [Operation::PutObject], "`{}`", object.name);
+        let bytes = [Operation::GetObject, Operation::PutObject, Operation::UploadPart];
+        assert_eq!(of_it(transfers(&bed.source, &bytes)), [Operation::GetObject], "`{}`", object.name);
+        assert_eq!(of_it(transfers(&bed.target, &bytes)), [Operation::PutObject], "`{}`", object.name);
+    }
+    for request in bed.source.requests().into_iter().chain(bed.target.requests()) {
+        assert_eq!(request.header("accept-encoding"), None, "nobody may compress what is hashed: {request:?}");
     }
     bed.source.clear_log();
     bed.target.clear_log();
