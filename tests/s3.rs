@@ -13,8 +13,14 @@ mod changes;
 mod copies;
 #[path = "s3/integrity.rs"]
 mod integrity;
+#[path = "s3/kills.rs"]
+mod kills;
+#[path = "s3/lasting.rs"]
+mod lasting;
 #[path = "s3/once.rs"]
 mod once;
+#[path = "s3/outages.rs"]
+mod outages;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Mutex;

@@ -95,6 +95,8 @@ pub struct Options {
     pub limits: &'static str,
     pub source: s3::Options,
     pub target: s3::Options,
+    /// The target speaks TLS, and only the plan's `ca_file` vouches for it.
+    pub tls: bool,
 }
 
 impl Default for Options {
@@ -110,6 +112,7 @@ impl Default for Options {
             limits: "",
             source: keys("AKIDSOURCE", SECRETS[0]),
             target: keys("AKIDTARGET", SECRETS[1]),
+            tls: false,
         }
     }
 }
@@ -133,7 +136,12 @@ impl Bed {
     pub fn with(route: Route, objects: Vec<Object>, options: Options) -> Self {
         let folder = tempfile::Builder::new().prefix("s3-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
         let folder = folder.expect("a folder");
-        let (source, target) = (S3Server::start(options.source.clone()), S3Server::start(options.target.clone()));
+        let source = S3Server::start(options.source.clone());
+        let start_target = if options.tls { S3Server::start_tls } else { S3Server::start };
+        let target = start_target(options.target.clone());
+        if options.tls {
+            std::fs::write(folder.path().join("target-ca.pem"), target.ca_pem()).expect("it can be written");
+        }
         let bed = Self { objects, source, target, route, options, folder };
         for object in &bed.objects {
             if route == Route::ToS3 {
@@ -150,14 +158,15 @@ impl Bed {
         bed
     }
 
-    fn region(&self, name: &str, server: &S3Server, is_bucket: bool) -> String {
+    fn region(name: &str, server: &S3Server, is_bucket: bool) -> String {
         if !is_bucket {
             return format!("  {name}: {{ store: {{ type: file, path: {name}, identity: bed-{name} }} }}\n");
         }
         let (endpoint, keys) = (server.endpoint(), name.to_uppercase());
+        let ca = if endpoint.starts_with("https") { ", ca_file: target-ca.pem" } else { "" };
         format!(
             "  {name}:\n    store: {{ type: s3, bucket: {BUCKET}, endpoint: \"{endpoint}\", region: eu-1, timeout: 2s, \
-             access_key_id: \"${{{keys}_ID}}\", secret_access_key: \"${{{keys}_SECRET}}\", identity: bed-{name} }}\n"
+             access_key_id: \"${{{keys}_ID}}\", secret_access_key: \"${{{keys}_SECRET}}\", identity: bed-{name}{ca} }}\n"
         )
     }
 
@@ -167,8 +176,8 @@ impl Bed {
         let mut text = format!(
             "version: 1\nname: bed\ndatabase: sqlite://state/bed.db\nregions:\n{}{}defaults: {{ to: [target], part_size: \
              5MiB, verify: {verify} }}\nretry: {{ attempts: {attempts}, max_delay: 1s }}\n{limits}\nbackups:\n",
-            self.region("source", &self.source, self.route != Route::ToS3),
-            self.region("target", &self.target, self.route != Route::FromS3),
+            Self::region("source", &self.source, self.route != Route::ToS3),
+            Self::region("target", &self.target, self.route != Route::FromS3),
         );
         for object in &self.objects {
             text += &format!("  - {{ location: {}, from: source", object.name);
@@ -229,7 +238,8 @@ impl Bed {
     }
 
     pub fn rows(&self) -> Vec<(Row, Vec<PartRow>)> {
-        if self.database().exists() { support::rows_in(&self.database()) } else { Vec::new() }
+        let database = self.database();
+        database.exists().then(|| support::rows_in(&database)).flatten().unwrap_or_default()
     }
 
     /// What lies in the target under a name.
@@ -266,16 +276,9 @@ impl Bed {
             .collect()
     }
 
-    /// Every request for the bytes of copies that the target got, or the source answered: no records.
-    pub fn transfers(&self, server: &S3Server, operations: &[Operation]) -> Vec<Request> {
-        let mut requests = server.requests();
-        requests.retain(|request| operations.contains(&request.operation) && !request.key.starts_with(".backhaul/"));
-        requests
-    }
-
     /// Bytes that were sent to the target for one object, retries included.
     pub fn sent(&self, name: &str) -> u64 {
-        let sent = self.transfers(&self.target, &[Operation::PutObject, Operation::UploadPart]);
+        let sent = transfers(&self.target, &[Operation::PutObject, Operation::UploadPart]);
         sent.iter().filter(|request| request.key == name).map(|request| request.bytes_in).sum()
     }
 
@@ -366,7 +369,7 @@ impl Bed {
         for object in &self.objects {
             let in_flight = if object.is_large() { PARTS_IN_FLIGHT as u64 * PART } else { object.size };
             let most = object.size + kills * in_flight;
-            let read = self.transfers(&self.source, &[Operation::GetObject]);
+            let read = transfers(&self.source, &[Operation::GetObject]);
             let read: u64 =
                 read.iter().filter(|request| request.key == object.name).map(|request| request.bytes_out).sum();
             let sent = self.sent(&object.name);
@@ -374,6 +377,13 @@ impl Bed {
             assert!(read <= most, "{what}: `{}`: {read} bytes read, at most {most}", object.name);
         }
     }
+}
+
+/// The requests of some kinds that a server got, but for those about Backhaul's own objects.
+pub fn transfers(server: &S3Server, operations: &[Operation]) -> Vec<Request> {
+    let mut requests = server.requests();
+    requests.retain(|request| operations.contains(&request.operation) && !request.key.starts_with(".backhaul/"));
+    requests
 }
 
 /// Fails if a secret, or a URL with a signature, was said.

@@ -63,6 +63,10 @@ fn reading_goes_on_after_any_answer_that_is_none() {
         // The first HEAD is the survey's.
         all.push((On::the(Operation::HeadObject).key(BIG), what));
     }
+    // A byte now and then is no sign of life.
+    let drip = What::Drip { bytes: 100, every: Duration::from_millis(150) };
+    all.push((On::the(Operation::GetObject).key(BIG).nth(2..=2), drip.clone()));
+    all.push((On::the(Operation::GetObject).key(SMALL), drip));
     let last_byte = What::TruncateBody(PART - 1);
     let range = What::Header("content-range", format!("bytes 0-9/{}", 3 * PART + 100_000));
     for what in [last_byte, range, What::IgnoreRange] {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use backhaul::catalog::{RECORDS_FOLDER, Record};
-use backhaul::database::{Database, DatabaseUrl, PartRow, Row};
+use backhaul::database::{Database, DatabaseUrl, OpenError, PartRow, Row};
 use backhaul::id::Sha256Digest;
 use backhaul::state::State as RowState;
 use sha2::{Digest, Sha256};
@@ -139,22 +139,25 @@ pub fn rows(bed: &Bed) -> (Vec<Row>, usize) {
 
 /// All rows with the rows of their parts; none if there is no database yet.
 pub fn rows_with_parts(bed: &Bed) -> Vec<(Row, Vec<PartRow>)> {
-    rows_in(&bed.database())
+    rows_in(&bed.database()).expect("the database has its tables")
 }
 
-/// All rows of a database with the rows of their parts.
-pub fn rows_in(database: &Path) -> Vec<(Row, Vec<PartRow>)> {
+/// All rows of a database with the rows of their parts; none if it has no tables yet.
+pub fn rows_in(database: &Path) -> Option<Vec<(Row, Vec<PartRow>)>> {
     let url = DatabaseUrl::parse(&format!("sqlite://{}", database.display())).expect("a path");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let database = Database::open_reading(&url).await.expect("the database can be read");
+        let database = match Database::open_reading(&url).await {
+            Err(OpenError::Unfinished { .. }) => return None,
+            opened => opened.expect("the database can be read"),
+        };
         let mut all = Vec::new();
         for row in database.all_rows().await.expect("rows") {
             let parts = database.parts(row.id).await.expect("parts");
             all.push((row, parts));
         }
         database.close().await;
-        all
+        Some(all)
     })
 }
 

@@ -22,6 +22,8 @@ pub(in crate::store) enum Trouble {
     Connect(String),
     /// No byte in either direction for so long.
     Stalled(Duration),
+    /// So few bytes of the answer came in such a time.
+    Slow(u64, Duration),
     /// The connection broke.
     Broken(String),
 }
@@ -71,6 +73,9 @@ impl Answer {
             (Some(Trouble::Connect(why)), _) => Some(format!("cannot connect to {host}: {why}")),
             (Some(Trouble::Stalled(time)), _) => {
                 Some(format!("{host} sent and took no byte for {} s", time.as_secs_f64()))
+            }
+            (Some(Trouble::Slow(bytes, time)), _) => {
+                Some(format!("{host} sent no more than {bytes} bytes in {} s", time.as_secs_f64()))
             }
             (Some(Trouble::Broken(why)), _) => Some(format!("the connection to {host} broke: {why}")),
             (None, Some(status)) => {

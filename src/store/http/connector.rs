@@ -30,6 +30,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// that meets a closing one fails.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Fewest bytes a second of an answer that are worth waiting for, over the time after which it would count as stalled.
+const SLOWEST: u64 = 1024;
+
 /// Bytes of an error's body that are read.
 const ERROR_BODY_MAX: usize = 64 * 1024;
 
@@ -175,21 +178,25 @@ impl Connector {
     /// The answer's body. What limits reading holds back the next bytes, and with them the sender.
     fn received(&self, body: reqwest::Body) -> impl Stream<Item = Result<Bytes, HttpError>> + Send + Sync + use<> {
         let (throttle, stall) = (self.throttle.clone(), self.stall);
-        let state = (Some(body.into_data_stream()), throttle);
-        let received = stream::unfold(state, move |(body, throttle)| async move {
+        let state = (Some(body.into_data_stream()), Pace::default(), throttle);
+        let received = stream::unfold(state, move |(body, mut pace, throttle)| async move {
             let mut body = body?;
+            let asked = Instant::now();
             let next = match tokio::time::timeout(stall, body.next()).await {
-                Ok(Some(Ok(bytes))) => {
-                    throttle.read(bytes.len() as u64).await;
-                    return Some((Ok(bytes), (Some(body), throttle)));
-                }
+                Ok(Some(Ok(bytes))) => match pace.too_slow(asked.elapsed(), bytes.len() as u64, stall) {
+                    Some(trouble) => trouble,
+                    None => {
+                        throttle.read(bytes.len() as u64).await;
+                        return Some((Ok(bytes), (Some(body), pace, throttle)));
+                    }
+                },
                 Ok(None) => return None,
                 Ok(Some(Err(error))) => trouble(&error),
                 Err(_) => Trouble::Stalled(stall),
             };
             let error = http_error(&next);
             Answer::broke_off(next);
-            Some((Err(error), (None, throttle)))
+            Some((Err(error), (None, pace, throttle)))
         });
         // Who collects a body may ask once more after its end.
         sync_stream(received.fuse())
@@ -223,8 +230,29 @@ fn http_error(trouble: &Trouble) -> HttpError {
         Trouble::Connect(text) => (HttpErrorKind::Connect, text.clone()),
         Trouble::Broken(text) => (HttpErrorKind::Interrupted, text.clone()),
         Trouble::Stalled(time) => (HttpErrorKind::Timeout, format!("no byte for {} s", time.as_secs_f32())),
+        Trouble::Slow(bytes, time) => (HttpErrorKind::Timeout, format!("{bytes} bytes in {} s", time.as_secs_f32())),
     };
     HttpError::new(kind, std::io::Error::other(text))
+}
+
+/// How fast an answer comes. Only waiting for it counts, not what our own limits hold back.
+#[derive(Debug, Default)]
+struct Pace {
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Pace {
+    /// Takes the next bytes in, and looks at the rate each time that `stall` was spent waiting.
+    fn too_slow(&mut self, waited: Duration, bytes: u64, stall: Duration) -> Option<Trouble> {
+        self.waited += waited;
+        self.bytes += bytes;
+        if self.waited < stall {
+            return None;
+        }
+        let Self { waited, bytes } = std::mem::take(self);
+        (bytes < SLOWEST * stall.as_secs()).then_some(Trouble::Slow(bytes, waited))
+    }
 }
 
 /// Ends a request that shows no sign of life.
