@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
-use object_store::aws::{AmazonS3Builder, Checksum};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder, split_sas};
 use object_store::client::{HttpClient, StaticCredentialProvider};
 use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder, GoogleConfigKey};
@@ -217,9 +217,7 @@ impl BucketStore {
 }
 
 fn s3_builder(options: &BucketOptions, s3: &S3Options, connector: Connector) -> AmazonS3Builder {
-    // From the environment come the chain's own variables; what the plan says wins.
-    let environment = if s3.keys.is_none() { AmazonS3Builder::from_env() } else { AmazonS3Builder::new() };
-    let mut builder = environment
+    let mut builder = if s3.keys.is_none() { credentials_of_environment() } else { AmazonS3Builder::new() }
         .with_bucket_name(&s3.bucket)
         .with_retry(no_retries())
         .with_client_options(plain_http())
@@ -243,6 +241,35 @@ fn s3_builder(options: &BucketOptions, s3: &S3Options, connector: Connector) -> 
         Some(endpoint) => builder.with_endpoint(endpoint),
         None => builder,
     }
+}
+
+/// What the environment says of credentials: keys, a role's token, a container's service; without any of it the machine's
+/// own metadata service is asked. What it says of anything else (endpoint, bucket) is left aside: the plan decides where
+/// bytes go.
+fn credentials_of_environment() -> AmazonS3Builder {
+    use AmazonS3ConfigKey as Name;
+    let wanted = |name: &Name| {
+        matches!(
+            name,
+            Name::AccessKeyId
+                | Name::SecretAccessKey
+                | Name::Token
+                | Name::WebIdentityTokenFile
+                | Name::RoleArn
+                | Name::RoleSessionName
+                | Name::StsEndpoint
+                | Name::ContainerCredentialsRelativeUri
+                | Name::ContainerCredentialsFullUri
+                | Name::ContainerAuthorizationTokenFile
+                | Name::MetadataEndpoint
+                | Name::ImdsV1Fallback
+        )
+    };
+    let variables = std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.to_str().filter(|name| name.starts_with("AWS_"))?.to_ascii_lowercase();
+        Some((name.parse::<Name>().ok().filter(wanted)?, value.into_string().ok()?))
+    });
+    variables.fold(AmazonS3Builder::new(), |builder, (name, value)| builder.with_config(name, value))
 }
 
 fn with_bucket(endpoint: &str, bucket: &str) -> String {
