@@ -11,10 +11,6 @@ use clap::Parser;
 /// let one folder that hangs hold up the others.
 const BLOCKING_THREADS: usize = 128;
 
-/// With the system's own a sixth of the CPU of copying small objects went to it (`perf`, 10,000 × 4 KiB).
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     // What is written is for its owner alone: databases, copies, records.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));

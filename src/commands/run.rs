@@ -1,9 +1,11 @@
 //! `backhaul run`: executes a plan, or goes on where the last run stopped.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use futures::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -23,6 +25,9 @@ use crate::report::{Head, Reporter};
 use crate::state::{State, Step};
 use crate::summary::{Ended, Summary};
 use crate::survey::{Migration, Survey};
+
+/// Writes that wait for one commit together.
+const WRITES: usize = 500;
 
 pub(super) async fn run(global: &Global, args: &RunArgs) -> Outcome {
     let mut loaded = open::plan(global, &args.plan)?;
@@ -147,12 +152,15 @@ async fn prepare(
 ) -> Result<Uuid, DatabaseError> {
     let plan = &loaded.plan;
     let new_or_known = survey.migrations.iter().map(|migration| match &migration.failure {
-        Some(failure) if migration.row.planned_ms == 0 => migration.row.clone().that_failed(failure.clone()),
-        _ => migration.row.clone(),
+        Some(failure) if migration.row.planned_ms == 0 => {
+            Cow::Owned(migration.row.clone().that_failed(failure.clone()))
+        }
+        _ => Cow::Borrowed(&migration.row),
     });
-    let wanted: Vec<Row> = new_or_known.chain(kept).collect();
+    let wanted: Vec<Cow<'_, Row>> = new_or_known.chain(kept.into_iter().map(Cow::Owned)).collect();
     database.save_plan(&plan.name, &wanted).await?;
-    // All at once, so that they share their commits.
+    drop(wanted);
+    // Many at once, so that they share their commits.
     let written = survey.migrations.iter().zip(selected).map(|(migration, selected)| async move {
         let row = &migration.row;
         match &migration.failure {
@@ -163,7 +171,7 @@ async fn prepare(
             _ => Ok(false),
         }
     });
-    let written = futures::future::try_join_all(written).await?;
+    let written: Vec<bool> = stream::iter(written).buffered(WRITES).try_collect().await?;
     for (migration, written) in survey.migrations.iter_mut().zip(written) {
         if let Some(failure) = &migration.failure {
             migration.row.state = State::Failed;

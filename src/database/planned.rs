@@ -1,5 +1,6 @@
 //! Which plan wants which rows, and reading rows.
 
+use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
 
 use sea_orm::sea_query::{Expr, ExprTrait, Order, Query, SelectStatement};
@@ -203,8 +204,9 @@ impl Database {
     /// # Errors
     /// [`DatabaseError::Illegal`] for a row to insert in another state; [`DatabaseError::Unreadable`], and those of a
     /// write.
-    pub async fn save_plan(&self, plan: &str, rows: &[Row]) -> Result<bool, DatabaseError> {
-        let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+    pub async fn save_plan<R: Borrow<Row>>(&self, plan: &str, rows: &[R]) -> Result<bool, DatabaseError> {
+        let rows = || rows.iter().map(Borrow::borrow);
+        let ids: Vec<Uuid> = rows().map(|row| row.id).collect();
         let snapshot = self.snapshot().await?;
         let completed = self.completed_in(&snapshot, &ids).await?;
         let open = self.rows_in(&snapshot, &ids, Some(Column::State.ne(State::Completed.as_str()))).await?;
@@ -215,17 +217,17 @@ impl Database {
 
         let mut inserts = Vec::new();
         let mut writes = Vec::new();
-        for row in rows.iter().filter(|row| !completed.contains(&row.id)) {
+        for row in rows().filter(|row| !completed.contains(&row.id)) {
             match stored.get(&row.id) {
-                None if matches!(row.state, State::New | State::Failed) => inserts.push(row.to_insert(now)),
+                None if matches!(row.state, State::New | State::Failed) => inserts.push(row),
                 None => return Err(DatabaseError::Illegal { id: row.id, from: State::New, to: row.state }),
                 Some(stored) => writes.extend(described_anew(stored, row, now)),
             }
         }
         let mut all: Vec<Write> = Vec::new();
-        let mut inserts = inserts.into_iter().peekable();
-        while inserts.peek().is_some() {
-            all.push(build(&Backups::insert_many(inserts.by_ref().take(BINDS / INSERT_COLUMNS))).into());
+        // Made chunk by chunk: what is to be inserted takes several times the room of its row.
+        for rows in inserts.chunks(BINDS / INSERT_COLUMNS) {
+            all.push(build(&Backups::insert_many(rows.iter().map(|row| row.to_insert(now)))).into());
         }
         all.append(&mut writes);
         all.extend(entries_anew(plan, &entries, &ids));
