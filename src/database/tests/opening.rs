@@ -63,7 +63,7 @@ async fn closing_leaves_one_file_and_later_calls_fail() {
     fixture.database.close().await;
     fixture.database.close().await;
     assert!(!std::path::Path::new(&format!("{}-wal", fixture.url.path().display())).exists());
-    let error = fixture.database.save_plan(PLAN, &[]).await.expect_err("closed");
+    let error = fixture.database.save_plan::<crate::database::Row>(PLAN, &[]).await.expect_err("closed");
     assert!(error.is_unreachable(), "{error}");
     let reader = Database::open_reading(&fixture.url).await.expect("readable");
     assert_eq!(reader.planned_rows(PLAN).await.expect("readable").len(), 1);

@@ -84,7 +84,7 @@ async fn all_rows_that_nobody_wants_are_found_however_many() {
     let fixture = Fixture::new().await;
     let rows = many(2_345);
     fixture.database.save_plan(PLAN, &rows).await.expect("saved");
-    fixture.database.save_plan(PLAN, &[]).await.expect("saved");
+    fixture.database.save_plan::<Row>(PLAN, &[]).await.expect("saved");
     let mut found = ids(&fixture.database.wanted_by_no_plan().await.expect("readable"));
     let mut expected = ids(&rows);
     found.sort();

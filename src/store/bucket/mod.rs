@@ -6,12 +6,14 @@
 //! pass one connector.
 
 mod ask;
+mod assembled;
 mod azure;
 mod digests;
 mod error;
 mod listing;
 mod open;
 mod probe;
+mod puts;
 mod requests;
 mod source;
 mod target;

@@ -4,10 +4,11 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use md5::{Digest, Md5};
 use object_store::path::Path;
 
+use super::assembled::{put_together_wrong, tag_of_parts};
 use super::error::Attempt;
+use super::puts::{exists, is_taken, is_unknown};
 use super::requests::UPLOAD;
 use super::{BucketStore, Cloud, digests};
 use crate::fault;
@@ -16,9 +17,6 @@ use crate::store::http::{Done, GaveUp};
 use crate::store::{
     KnownDigests, Metadata, ObjectFacts, Proof, Shape, Source, StoreError, StoreErrorKind, StoredPart, Target, Upload,
 };
-
-/// An object that is written once, to see whether the store keeps `If-None-Match: *`.
-const CREATE_ONLY: &str = ".backhaul/create-only";
 
 impl Target for BucketStore {
     async fn put(
@@ -208,79 +206,12 @@ impl BucketStore {
     }
 
     /// What lies under a key, if anything does.
-    async fn there(&self, key: &Key) -> Result<Option<ObjectFacts>, StoreError> {
+    pub(super) async fn there(&self, key: &Key) -> Result<Option<ObjectFacts>, StoreError> {
         match self.head(key).await {
             Ok(facts) => Ok(Some(facts)),
             Err(error) if error.kind == StoreErrorKind::Missing => Ok(None),
             Err(error) => Err(error),
         }
-    }
-
-    async fn put_once(
-        &self,
-        path: &Path,
-        bytes: &Bytes,
-        metadata: &Metadata,
-        create_only: bool,
-    ) -> Result<Done<Option<String>>, GaveUp> {
-        let put = |checksum| {
-            self.inner.patience.call(move || self.ask_to_put(path, bytes.clone(), metadata, create_only, checksum))
-        };
-        self.with_checksums(put).await
-    }
-
-    /// Makes a request with a checksum, and where the store does not know such a thing without one from then on.
-    async fn with_checksums<T, F>(&self, make: impl Fn(bool) -> F) -> Result<Done<T>, GaveUp>
-    where
-        F: Future<Output = Result<Done<T>, GaveUp>>,
-    {
-        let without = &self.inner.without_checksums;
-        if without.load(Ordering::Relaxed) {
-            return make(false).await;
-        }
-        match make(true).await {
-            Err(gave_up) if is_unknown(&gave_up) => {
-                let done = make(false).await?;
-                without.store(true, Ordering::Relaxed);
-                Ok(done)
-            }
-            other => other,
-        }
-    }
-
-    /// The name is taken. If an answer of ours was lost, it may be by the very bytes of this call.
-    async fn put_before(&self, key: &Key, bytes: &Bytes, repeated: bool) -> Result<(ObjectFacts, Proof), StoreError> {
-        let taken = exists(self.attempt("write", key.as_str()));
-        let there = match self.there(key).await? {
-            Some(there) if repeated && there.size == bytes.len() as u64 => there,
-            _ => return Err(taken),
-        };
-        if there.digests.crc64 == Some(digests::crc64(bytes)) {
-            return Ok((there, Proof::Crc));
-        }
-        if there.digests.md5.is_some() && there.digests.md5 == Some(digests::md5(bytes).await) {
-            return Ok((there, Proof::Md5));
-        }
-        Err(taken)
-    }
-
-    /// Whether the store keeps `If-None-Match: *`. Asked by writing one small object twice, once a process.
-    async fn creates_only(&self) -> Result<bool, StoreError> {
-        let asked = self.inner.create_only.get_or_try_init(|| async {
-            let key = Key::parse_any(CREATE_ONLY).expect("a key of our own");
-            let (attempt, path) = (self.attempt("write", CREATE_ONLY), self.path("write", &key)?);
-            let text = "Backhaul wrote this to see whether this store refuses to replace an object.\n";
-            for _ in 0..2 {
-                match self.put_once(&path, &Bytes::from_static(text.as_bytes()), &Metadata::new(), true).await {
-                    Ok(_) => {}
-                    Err(gave_up) if is_taken(&gave_up) => return Ok(true),
-                    Err(gave_up) if is_unknown(&gave_up) => return Ok(false),
-                    Err(gave_up) => return Err(attempt.failed(&gave_up)),
-                }
-            }
-            Ok(false)
-        });
-        asked.await.copied()
     }
 
     async fn complete_once(
@@ -325,97 +256,11 @@ fn upload_id(attempt: Attempt<'_>, upload: &Upload) -> Result<String, StoreError
     upload.upload_id.clone().ok_or_else(|| attempt.refused(StoreErrorKind::Lost, "nobody knows its upload id"))
 }
 
-fn exists(attempt: Attempt<'_>) -> StoreError {
-    attempt
-        .refused(StoreErrorKind::Exists, "another object has this name")
-        .hint("nothing is ever overwritten; move that object away, or give the backup another target")
-}
-
 /// Of a part or an upload, a missing object is a lost upload.
 fn lost_if_missing(error: StoreError) -> StoreError {
     if error.kind == StoreErrorKind::Missing { StoreError { kind: StoreErrorKind::Lost, ..error } } else { error }
 }
 
-/// The condition did not hold: an object has the name. Some stores say so with 409.
-fn is_taken(gave_up: &GaveUp) -> bool {
-    let answer = &gave_up.answer;
-    matches!(answer.status, Some(304 | 412))
-        || (answer.status == Some(409)
-            && matches!(answer.code.as_deref(), None | Some("BlobAlreadyExists" | "ConditionalRequestConflict")))
-}
-
 fn is_gone(gave_up: &GaveUp) -> bool {
     gave_up.answer.status == Some(404) && gave_up.answer.code.as_deref() != Some("NoSuchBucket")
-}
-
-/// The store does not know what it was asked for: a checksum, or a condition.
-fn is_unknown(gave_up: &GaveUp) -> bool {
-    let answer = &gave_up.answer;
-    answer.status == Some(501)
-        || (answer.status == Some(400)
-            && matches!(
-                answer.code.as_deref(),
-                Some("NotImplemented" | "InvalidArgument" | "InvalidRequest" | "UnsupportedHeader")
-            ))
-}
-
-/// The tag that S3 gives to what it puts together: the MD5 of the parts' MD5s, and their number. None where the parts'
-/// tags are no MD5s.
-fn tag_of_parts(parts: &[StoredPart]) -> Option<String> {
-    let mut md5 = Md5::new();
-    for part in parts {
-        md5.update(digests::md5_of_etag(part.reference.as_deref()?)?);
-    }
-    let hex = md5.finalize().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
-    Some(format!("{hex}-{}", parts.len()))
-}
-
-/// Why what the store put together is not what was sent, if it can be seen.
-fn put_together_wrong(parts: &[StoredPart], size: u64, shown: Option<&str>, there: &ObjectFacts) -> Option<String> {
-    if there.size != size {
-        return Some(format!("the store put together {} bytes of {size}", there.size));
-    }
-    let whole = parts.iter().try_fold(0, |whole, part| {
-        Some(crc_fast::checksum_combine(crc_fast::CrcAlgorithm::Crc64Nvme, whole, part.crc64?, part.size))
-    })?;
-    let shown =
-        shown.filter(|text| !text.contains('-')).map(|text| text == digests::to_base64(&u64::to_be_bytes(whole)));
-    let same = shown.unwrap_or(true) && there.digests.crc64.is_none_or(|crc64| crc64 == whole);
-    (!same).then(|| "the CRC64NVME of what the store put together is not that of its parts".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn part(crc64: Option<u64>, etag: &str) -> StoredPart {
-        StoredPart { size: 5, reference: Some(etag.to_owned()), crc64, proof: Proof::Crc }
-    }
-
-    #[test]
-    fn the_tag_of_parts_is_that_of_s3() {
-        let hello = "\"5d41402abc4b2a76b9719d911017c592\"";
-        // printf 5d41402abc4b2a76b9719d911017c592… twice | xxd -r -p | md5sum
-        assert_eq!(
-            tag_of_parts(&[part(None, hello), part(None, hello)]).as_deref(),
-            Some("616b22817b80eed9f65c3aa38cd29054-2")
-        );
-        assert_eq!(tag_of_parts(&[part(None, "\"opaque\"")]), None);
-    }
-
-    #[test]
-    fn a_wrong_order_of_parts_is_seen() {
-        let crc = |text: &[u8]| Some(digests::crc64(text));
-        let parts = [part(crc(b"hello"), "a"), part(crc(b"world"), "b")];
-        let there = |bytes: &[u8]| ObjectFacts {
-            size: bytes.len() as u64,
-            etag: String::new(),
-            modified_ms: None,
-            digests: KnownDigests { crc64: crc(bytes), ..KnownDigests::default() },
-            metadata: Metadata::new(),
-        };
-        assert_eq!(put_together_wrong(&parts, 10, None, &there(b"helloworld")), None);
-        assert!(put_together_wrong(&parts, 10, None, &there(b"worldhello")).is_some());
-        assert!(put_together_wrong(&parts, 10, None, &there(b"hello")).is_some());
-    }
 }
