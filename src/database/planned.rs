@@ -216,7 +216,7 @@ impl Database {
         let now = now_ms();
 
         let mut inserts = Vec::new();
-        let mut writes = Vec::new();
+        let mut writes: Vec<Write> = Vec::new();
         for row in rows().filter(|row| !completed.contains(&row.id)) {
             match stored.get(&row.id) {
                 None if matches!(row.state, State::New | State::Failed) => inserts.push(row),
@@ -224,17 +224,16 @@ impl Database {
                 Some(stored) => writes.extend(described_anew(stored, row, now)),
             }
         }
-        let mut all: Vec<Write> = Vec::new();
-        // Made chunk by chunk: what is to be inserted takes several times the room of its row.
+        // Chunk by chunk, each in a commit of its own: what is to be inserted takes several times the room of its row.
+        // Rows that no plan wants yet are nobody's until the entries say so, which come last and at once.
         for rows in inserts.chunks(BINDS / INSERT_COLUMNS) {
-            all.push(build(&Backups::insert_many(rows.iter().map(|row| row.to_insert(now)))).into());
+            self.write(vec![build(&Backups::insert_many(rows.iter().map(|row| row.to_insert(now)))).into()]).await?;
         }
-        all.append(&mut writes);
-        all.extend(entries_anew(plan, &entries, &ids));
-        if all.is_empty() {
-            return Ok(false);
+        writes.extend(entries_anew(plan, &entries, &ids));
+        if writes.is_empty() {
+            return Ok(!inserts.is_empty());
         }
-        self.write(all).await?;
+        self.write(writes).await?;
         Ok(true)
     }
 
