@@ -144,11 +144,13 @@ pub(super) fn read_xml<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T> {
 mod tests {
     use std::sync::Arc;
 
-    use object_store::client::{ReqwestConnector, StaticCredentialProvider};
+    use object_store::client::StaticCredentialProvider;
     use object_store::gcp::{GcpCredentialProvider, GcpSigningCredential, GoogleCloudStorageBuilder};
 
     use super::*;
+    use crate::store::Throttle;
     use crate::store::bucket::Gcs;
+    use crate::store::http::{Connector, client};
 
     #[tokio::test]
     async fn requests_to_gcs_bear_a_token_that_no_log_shows() {
@@ -156,6 +158,7 @@ mod tests {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let token = object_store::gcp::GcpCredential { bearer: "hunter2".to_owned() };
         let credentials: GcpCredentialProvider = Arc::new(StaticCredentialProvider::new(token));
+        let connector = Connector::new(client(None).expect("a client"), Throttle::unlimited(), VALID);
         let client = GoogleCloudStorageBuilder::new()
             .with_bucket_name("pail")
             .with_credentials(Arc::clone(&credentials))
@@ -163,7 +166,7 @@ mod tests {
                 email: String::new(),
                 private_key: None,
             })))
-            .with_http_connector(ReqwestConnector::default())
+            .with_http_connector(connector)
             .build()
             .expect("options that go together");
         let url = "https://storage.googleapis.com/pail".parse().expect("a URL");

@@ -1,6 +1,6 @@
 //! The part of GCS's XML protocol that Backhaul speaks, in the memory of the test, as Google's documentation has it.
 //! **Nobody here has seen the real one**: there is no server of it that could be started. What is taken from the pages
-//! "XML API multipart uploads", "Hashes and ETags", "Request preconditions" and "Transcoding of gzip-compressed files":
+//! "XML API multipart uploads", "Hashes and entity tags", "Request preconditions" and "Transcoding of gzip-compressed files":
 //! completing an upload replaces what is there and knows no condition, only single PUTs do
 //! (`x-goog-if-generation-match`); objects of several parts have a CRC32C and no MD5, and their `ETag` says nothing; all
 //! parts but the last have at least 5 MiB; who does not say that it takes gzip gets such objects unpacked. Credentials are not asked for.
