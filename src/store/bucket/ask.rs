@@ -154,8 +154,6 @@ mod tests {
 
     #[tokio::test]
     async fn requests_to_gcs_bear_a_token_that_no_log_shows() {
-        // The client of this test is the library's own, which wants one to be installed.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let token = object_store::gcp::GcpCredential { bearer: "hunter2".to_owned() };
         let credentials: GcpCredentialProvider = Arc::new(StaticCredentialProvider::new(token));
         let connector = Connector::new(client(None).expect("a client"), Throttle::unlimited(), VALID);
