@@ -183,13 +183,14 @@ impl Connector {
             let mut body = body?;
             let asked = Instant::now();
             let next = match tokio::time::timeout(stall, body.next()).await {
-                Ok(Some(Ok(bytes))) => match pace.too_slow(asked.elapsed(), bytes.len() as u64, stall) {
-                    Some(trouble) => trouble,
-                    None => {
+                Ok(Some(Ok(bytes))) => {
+                    if let Some(trouble) = pace.too_slow(asked.elapsed(), bytes.len() as u64, stall) {
+                        trouble
+                    } else {
                         throttle.read(bytes.len() as u64).await;
                         return Some((Ok(bytes), (Some(body), pace, throttle)));
                     }
-                },
+                }
                 Ok(None) => return None,
                 Ok(Some(Err(error))) => trouble(&error),
                 Err(_) => Trouble::Stalled(stall),
