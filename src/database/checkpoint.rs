@@ -101,13 +101,17 @@ impl Database {
         if row.state != State::Building {
             legal(row.id, row.state, State::Building)?;
         }
-        let changes = ActiveModel {
+        let mut changes = ActiveModel {
             state: set_state(State::Building),
             claimed_by: Set(Some(run.to_string())),
             attempt: Set(attempt_column(start.attempt)),
             claim: Set(row.claim + 1),
             ..no_failure(started(start))
         };
+        if start.fresh {
+            // Else an upload whose id is never stored would be looked for under that of an earlier one.
+            changes.upload_id = Set(None);
+        }
         let change = Change::new(row.id, row.state, row.claim, &changes);
         // What nobody has ever claimed has no parts.
         let change = if start.fresh && row.claim > 0 { change.without_parts() } else { change };

@@ -131,6 +131,22 @@ fn killed_at_every_checkpoint_in_a_row() {
     });
 }
 
+/// Killed when the store had begun an upload whose id is in no row, and the row had that of an earlier one.
+#[test]
+fn an_upload_that_comes_in_the_place_of_another() {
+    if !cfg!(feature = "fault-points") {
+        let why = "built without the feature `fault-points` (`cargo test --all-features`)";
+        support::skip("an_upload_that_comes_in_the_place_of_another", why);
+        return;
+    }
+    let bed = Bed::new(one(3 * PART));
+    for point in ["part-after-write", "begin-after-create"] {
+        let killed = bed.run_until(point, 1);
+        assert!(killed.signal.is_some(), "{point}: {killed}");
+    }
+    bed.completes("after two uploads");
+}
+
 /// An upload that was begun for a plan that wants it no more; somebody else's stays.
 #[test]
 fn gc_aborts_what_nobody_wants() {
