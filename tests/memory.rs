@@ -3,7 +3,6 @@
 //! The source's bytes are made by a formula and of the target's only digests are kept, so the test needs no room either.
 //! `BACKHAUL_MEMORY_GIB=20 cargo test --release --test memory` is the size of a real database.
 
-#[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "support/s3/mod.rs"]
 mod s3;
 
@@ -51,11 +50,11 @@ fn peak_of_copying(objects: &[(&str, u64)], limits: &str) -> u64 {
             server.access_key_id()
         )
     };
-    let entries: String =
-        objects.iter().map(|(name, _)| format!("  - {{ location: {name}, from: one, to: [two] }}\n")).collect();
+    let entry = |(name, _): &(&str, u64)| format!("  - {{ location: {name}, from: one, to: [two] }}");
+    let entries = objects.iter().map(entry).collect::<Vec<_>>().join("\n");
     let plan = format!(
         "version: 1\nname: memory\ndatabase: sqlite://memory.db\nregions:\n  one: {}\n  two: {}\n\
-         limits: {{ memory: {BUDGET_MIB}MiB, {limits} }}\nbackups:\n{entries}",
+         limits: {{ memory: {BUDGET_MIB}MiB, {limits} }}\nbackups:\n{entries}\n",
         region(&source),
         region(&target)
     );
@@ -89,6 +88,5 @@ fn peak_of_copying(objects: &[(&str, u64)], limits: &str) -> u64 {
     assert!(target.open_uploads("backups").is_empty());
     let read: u64 = source.count(Operation::GetObject).bytes_out;
     assert_eq!(read, objects.iter().map(|(_, size)| size).sum::<u64>(), "each byte is read once");
-    eprintln!("{} objects: peak {} MiB", objects.len(), peak_kib / 1024);
     peak_kib / 1024
 }
