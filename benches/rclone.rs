@@ -133,6 +133,7 @@ fn rclone(workload: &Workload, source: &S3Server, target: &S3Server, _folder: &P
             ("REGION", "us-east-1"),
             ("FORCE_PATH_STYLE", "true"),
             ("NO_CHECK_BUCKET", "true"),
+            ("LIST_VERSION", "2"),
         ] {
             command.env(format!("RCLONE_CONFIG_{name}_{key}"), value);
         }
