@@ -65,6 +65,7 @@ impl StreamHash {
             md5.update(bytes);
         }
         self.update_crcs(bytes);
+        self.bytes += bytes.len() as u64;
     }
 
     /// Adds the next bytes off the async threads; an MD5 beside the SHA-256, which it would else hold up.
@@ -97,7 +98,6 @@ impl StreamHash {
         };
         self.crc64 = self.crc64.map(|crc| added(CrcAlgorithm::Crc64Nvme, crc));
         self.crc32c = self.crc32c.map(|crc| added(CrcAlgorithm::Crc32Iscsi, crc));
-        self.bytes += bytes.len() as u64;
     }
 
     /// Bytes so far.

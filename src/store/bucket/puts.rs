@@ -1,6 +1,6 @@
 //! Objects in one piece, made and never replaced.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use object_store::path::Path;
@@ -33,18 +33,7 @@ impl BucketStore {
     where
         F: Future<Output = Result<Done<T>, GaveUp>>,
     {
-        let without = &self.inner.without_checksums;
-        if without.load(Ordering::Relaxed) {
-            return make(false).await;
-        }
-        match make(true).await {
-            Err(gave_up) if is_unknown(&gave_up) => {
-                let done = make(false).await?;
-                without.store(true, Ordering::Relaxed);
-                Ok(done)
-            }
-            other => other,
-        }
+        or_without(&self.inner.without_checksums, make).await
     }
 
     /// The name is taken. If an answer of ours was lost, it may be by the very bytes of this call.
@@ -85,6 +74,25 @@ impl BucketStore {
             Ok(false)
         });
         asked.await.copied()
+    }
+}
+
+/// Makes a request with something that not every store knows; once one has refused it and taken the same without, it is
+/// left out from then on.
+pub(super) async fn or_without<T, F>(without: &AtomicBool, make: impl Fn(bool) -> F) -> Result<Done<T>, GaveUp>
+where
+    F: Future<Output = Result<Done<T>, GaveUp>>,
+{
+    if without.load(Ordering::Relaxed) {
+        return make(false).await;
+    }
+    match make(true).await {
+        Err(gave_up) if is_unknown(&gave_up) => {
+            let done = make(false).await?;
+            without.store(true, Ordering::Relaxed);
+            Ok(done)
+        }
+        other => other,
     }
 }
 

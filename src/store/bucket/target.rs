@@ -1,14 +1,13 @@
 //! Writing: objects in one piece, uploads in parts, and what is left of them.
 
 use std::ops::Range;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use object_store::path::Path;
 
 use super::assembled::{put_together_wrong, tag_of_parts};
 use super::error::Attempt;
-use super::puts::{exists, is_taken, is_unknown};
+use super::puts::{exists, is_taken, or_without};
 use super::requests::UPLOAD;
 use super::{BucketStore, Cloud, digests};
 use crate::fault;
@@ -220,18 +219,8 @@ impl BucketStore {
         id: &str,
         parts: &[StoredPart],
     ) -> Result<Done<super::uploads::Completed>, GaveUp> {
-        let without = &self.inner.without_conditions;
         let complete = |create_only| self.inner.patience.call(move || self.complete(path, id, parts, create_only));
-        if without.load(Ordering::Relaxed) {
-            return complete(false).await;
-        }
-        match complete(true).await {
-            Err(gave_up) if is_unknown(&gave_up) => {
-                without.store(true, Ordering::Relaxed);
-                complete(false).await
-            }
-            other => other,
-        }
+        or_without(&self.inner.without_conditions, complete).await
     }
 
     async fn abort_uploads(&self, path: &Path, key: &Key, keep: Option<&str>) -> Result<(), StoreError> {
