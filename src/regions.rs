@@ -12,7 +12,8 @@ use tokio::sync::OnceCell;
 use self::open::Opener;
 use crate::failure::Failure;
 use crate::plan::{CatalogSpec, Place, Region, StoreSpec, WrittenStore};
-use crate::store::{Store, Throttle};
+use crate::store::Store;
+use crate::throttle::Throttle;
 
 /// Parts of one object: the least that any store takes (AWS and GCS, "Multipart upload limits").
 const PARTS_MAX: u64 = 10_000;

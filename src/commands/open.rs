@@ -12,7 +12,7 @@ use crate::exit::Exit;
 use crate::plan::{self, Loaded, Plan, Reference, Region, Timetable};
 use crate::regions::{Regions, process_environment};
 use crate::report::Style;
-use crate::store::Throttle;
+use crate::throttle::Throttle;
 
 use super::complain;
 

@@ -10,7 +10,7 @@ use jiff::{Timestamp, Zoned};
 use crate::copy::Budget;
 use crate::plan::{Limits, Plan, Timetable};
 use crate::schedule::Slots;
-use crate::store::{Rate, RequestBucket, Throttle, TokenBucket};
+use crate::throttle::{Rate, RequestBucket, Throttle, TokenBucket};
 
 /// Rates are looked up again this often; timetables count in minutes.
 const LOOK_EVERY: Duration = Duration::from_secs(10);

@@ -7,8 +7,9 @@ use crate::address::{self, AddressError, Cloud, Endpoint};
 use crate::failure::{Cause, Failure};
 use crate::plan::{Addressing, AzureSpec, GcsSpec, HttpSpec, Reference, Region, S3Spec, StoreSpec};
 use crate::store::{
-    AzureKey, AzureOptions, BucketOptions, BucketStore, FileStore, GcsOptions, S3Options, Store, StoreError, Throttle,
+    AzureKey, AzureOptions, BucketOptions, BucketStore, FileStore, GcsOptions, S3Options, Store, StoreError,
 };
+use crate::throttle::Throttle;
 
 /// The region that requests to S3 are signed for where nobody names one; most stores that are not Amazon's take it.
 const S3_REGION: &str = "us-east-1";

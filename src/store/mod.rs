@@ -7,9 +7,7 @@ mod bucket;
 mod buffers;
 mod error;
 pub mod file;
-mod http;
 mod object;
-mod throttle;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -24,7 +22,6 @@ pub use bucket::{AzureKey, AzureOptions, BucketOptions, BucketStore, GcsOptions,
 pub use error::{StoreError, StoreErrorKind};
 pub use file::FileStore;
 pub use object::{KnownDigests, Listed, Metadata, ObjectFacts, Pin, Proof, Read, Shape, StoredPart, Upload};
-pub use throttle::{Counters, Rate, RequestBucket, Throttle, TokenBucket};
 
 /// Questions to a store under way at a time.
 const QUESTIONS: usize = 32;

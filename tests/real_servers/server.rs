@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use backhaul::store::{AzureKey, AzureOptions, BucketOptions, BucketStore, GcsOptions, S3Options, Throttle};
+use backhaul::store::{AzureKey, AzureOptions, BucketOptions, BucketStore, GcsOptions, S3Options};
+use backhaul::throttle::Throttle;
 use object_store::ClientOptions;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::azure::{AzureAccessKey, AzureAuthorizer, AzureCredential, MicrosoftAzureBuilder};

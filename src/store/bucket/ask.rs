@@ -131,7 +131,7 @@ fn address(base: &Url, path: &Path, query: &[(String, String)]) -> Url {
     url
 }
 
-/// What the store said in words of its own is in the [`Answer`](crate::store::http::Answer).
+/// What the store said in words of its own is in the [`Answer`](crate::http::Answer).
 pub(super) fn unreadable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> object_store::Error {
     object_store::Error::Generic { store: "bucket", source: error.into() }
 }
@@ -148,9 +148,9 @@ mod tests {
     use object_store::gcp::{GcpCredentialProvider, GcpSigningCredential, GoogleCloudStorageBuilder};
 
     use super::*;
-    use crate::store::Throttle;
+    use crate::http::{Connector, client};
     use crate::store::bucket::Gcs;
-    use crate::store::http::{Connector, client};
+    use crate::throttle::Throttle;
 
     #[tokio::test]
     async fn requests_to_gcs_bear_a_token_that_no_log_shows() {

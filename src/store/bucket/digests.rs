@@ -6,8 +6,8 @@ use bytes::Bytes;
 use crc_fast::CrcAlgorithm;
 use md5::{Digest, Md5};
 
+use crate::http::Answer;
 use crate::id::Sha256Digest;
-use crate::store::http::Answer;
 use crate::store::{KnownDigests, Metadata, Proof};
 
 /// Headers that travel with an object under their own names.

@@ -1,6 +1,6 @@
 //! What a store answered, as [`StoreError`]s. The only place where status codes become kinds and texts.
 
-use crate::store::http::{Answer, GaveUp, Trouble};
+use crate::http::{Answer, GaveUp, Trouble};
 use crate::store::{StoreError, StoreErrorKind};
 
 /// What was being done, to which object, when the store refused.

@@ -37,8 +37,8 @@ pub use self::open::{AzureKey, AzureOptions, BucketOptions, GcsOptions, S3Option
 
 use self::azure::Azure;
 use self::error::Attempt;
-use super::http::{Done, Patience};
 use super::{StoreError, StoreErrorKind};
+use crate::http::{Done, Patience};
 use crate::id::Key;
 
 /// A bucket, or what lies in it under a prefix. Clones share the connections and what was learned of the store.

@@ -18,8 +18,9 @@ use tokio::sync::OnceCell;
 
 use super::azure::Azure;
 use super::{BucketStore, Cloud, Gcs, Inner};
-use crate::store::http::{Connector, Patience, client};
-use crate::store::{StoreError, StoreErrorKind, Throttle};
+use crate::http::{Connector, Patience, client};
+use crate::store::{StoreError, StoreErrorKind};
+use crate::throttle::Throttle;
 
 /// What every bucket is opened with; all references are resolved.
 #[derive(Debug, Clone)]
@@ -292,7 +293,7 @@ fn url(options: &BucketOptions, endpoint: &str, folders: &[&str]) -> Result<Url,
 
 fn connector(options: &BucketOptions, throttle: &Throttle) -> Result<Connector, StoreError> {
     let client = client(options.ca.as_deref()).map_err(|error| {
-        let message = format!("cannot open `{}`: {}", options.identity, error.message);
+        let message = format!("cannot open `{}`: {error}", options.identity);
         StoreError::new(StoreErrorKind::Refused, message).hint("check `ca_file` and the system's certificates")
     })?;
     Ok(Connector::new(client, throttle.clone(), options.stall))

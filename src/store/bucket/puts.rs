@@ -7,8 +7,8 @@ use object_store::path::Path;
 
 use super::error::Attempt;
 use super::{BucketStore, digests};
+use crate::http::{Done, GaveUp};
 use crate::id::Key;
-use crate::store::http::{Done, GaveUp};
 use crate::store::{Metadata, ObjectFacts, Proof, StoreError, StoreErrorKind};
 
 /// An object that is written once, to see whether the store keeps `If-None-Match: *`.

@@ -8,8 +8,8 @@ use futures::StreamExt;
 use object_store::{GetOptions, GetRange};
 
 use super::{BucketStore, Cloud, digests};
+use crate::http::{Answer, AsStored};
 use crate::id::Key;
-use crate::store::http::{Answer, AsStored};
 use crate::store::{
     KnownDigests, Listed, Metadata, ObjectFacts, Pin, Read, Seen, Source, StoreError, StoreErrorKind, buffers,
 };
@@ -86,7 +86,7 @@ impl Source for BucketStore {
 impl BucketStore {
     /// What a listing says of those of `keys` that it names; nothing of the others. Many objects of one folder are in
     /// few pages; where they are not, it is given up early.
-    pub(in crate::store) async fn glance(&self, keys: &[Key]) -> Result<HashMap<Key, ObjectFacts>, StoreError> {
+    pub(crate) async fn glance(&self, keys: &[Key]) -> Result<HashMap<Key, ObjectFacts>, StoreError> {
         let prefix = common_prefix(keys);
         let pages = keys.len() / OBJECTS_A_PAGE + PAGES_BESIDE;
         let wanted: HashSet<&Key> = keys.iter().collect();

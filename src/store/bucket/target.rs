@@ -11,8 +11,8 @@ use super::puts::{exists, is_taken, or_without};
 use super::requests::UPLOAD;
 use super::{BucketStore, Cloud, digests};
 use crate::fault;
+use crate::http::{Done, GaveUp};
 use crate::id::Key;
-use crate::store::http::{Done, GaveUp};
 use crate::store::{
     KnownDigests, Metadata, ObjectFacts, Proof, Shape, Source, StoreError, StoreErrorKind, StoredPart, Target, Upload,
 };

@@ -29,10 +29,11 @@ use self::root::Root;
 use self::stretch::Stretch;
 use super::{
     Listed, Metadata, ObjectFacts, Pin, Proof, Read, Seen, Shape, Source, StoreError, StoreErrorKind, StoredPart,
-    Target, Throttle, Upload,
+    Target, Upload,
 };
 use crate::fault;
 use crate::id::Key;
+use crate::throttle::Throttle;
 
 /// A folder of this machine. Clones share the open folder and the throttle.
 ///

@@ -9,8 +9,8 @@ use rustix::io::{Errno, pread, retry_on_intr};
 
 use super::FileStore;
 use super::root::Root;
-use crate::store::throttle::SLICE;
 use crate::store::{Seen, StoreError, buffers};
+use crate::throttle::SLICE;
 
 #[expect(clippy::cast_possible_truncation, reason = "256 KiB fits everywhere")]
 const SLICE_LEN: usize = SLICE as usize;

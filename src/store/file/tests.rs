@@ -17,7 +17,8 @@ use tempfile::TempDir;
 
 use super::FileStore;
 use crate::id::Key;
-use crate::store::{Metadata, Pin, Rate, Shape, Source, StoreError, Target, Throttle, TokenBucket, Upload};
+use crate::store::{Metadata, Pin, Shape, Source, StoreError, Target, Upload};
+use crate::throttle::{Rate, Throttle, TokenBucket};
 
 pub(super) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 pub(super) const OTHER_TOKEN: &str = "ffffffffffffffffffffffffffffffff";

@@ -17,7 +17,7 @@ tokio::task_local! {
 
 /// Why there was no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::store) enum Trouble {
+pub(crate) enum Trouble {
     /// Nobody listens there, no such host, or TLS was refused: the request was not sent.
     Connect(String),
     /// No byte in either direction for so long.
@@ -30,26 +30,26 @@ pub(in crate::store) enum Trouble {
 
 /// The last answer within a call. Empty when nothing was sent.
 #[derive(Debug, Clone, Default)]
-pub(in crate::store) struct Answer {
+pub(crate) struct Answer {
     /// Where the request went: host and port.
-    pub(in crate::store) host: String,
+    pub(crate) host: String,
     /// HTTP status.
-    pub(in crate::store) status: Option<u16>,
+    pub(crate) status: Option<u16>,
     /// The store's own word for an error, as `NoSuchUpload`.
-    pub(in crate::store) code: Option<String>,
+    pub(crate) code: Option<String>,
     /// Its text for it.
-    pub(in crate::store) message: Option<String>,
+    pub(crate) message: Option<String>,
     /// How long it asks us to stay away.
-    pub(in crate::store) retry_after: Option<Duration>,
+    pub(crate) retry_after: Option<Duration>,
     /// Headers of the answer.
-    pub(in crate::store) headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
     /// Why there is none.
-    pub(in crate::store) trouble: Option<Trouble>,
+    pub(crate) trouble: Option<Trouble>,
 }
 
 impl Answer {
     /// Runs a call and comes back with the last answer within it.
-    pub(in crate::store) async fn during<F: Future>(call: F) -> (F::Output, Self) {
+    pub(crate) async fn during<F: Future>(call: F) -> (F::Output, Self) {
         let last = Arc::new(Mutex::new(Self::default()));
         let output = LAST.scope(Arc::clone(&last), call).await;
         let answer = std::mem::take(&mut *last.lock().unwrap_or_else(PoisonError::into_inner));
@@ -57,7 +57,7 @@ impl Answer {
     }
 
     /// Keeps this as the last answer of the call that is going on, if anybody asked for it.
-    pub(super) fn keep(self) {
+    pub(crate) fn keep(self) {
         let _ = LAST.try_with(|last| *last.lock().unwrap_or_else(PoisonError::into_inner) = self);
     }
 
@@ -67,7 +67,7 @@ impl Answer {
     }
 
     /// What went wrong, in words; none if nothing was sent.
-    pub(in crate::store) fn in_words(&self) -> Option<String> {
+    pub(crate) fn in_words(&self) -> Option<String> {
         let host = &self.host;
         match (&self.trouble, self.status) {
             (Some(Trouble::Connect(why)), _) => Some(format!("cannot connect to {host}: {why}")),
@@ -88,7 +88,7 @@ impl Answer {
     }
 
     /// A header as text.
-    pub(in crate::store) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(HeaderName::from_bytes(name.as_bytes()).ok()?)?.to_str().ok()
     }
 

@@ -1,11 +1,12 @@
 //! Tries one request again while another try may help: a handful of times, with growing pauses, and as long as the
 //! store's gate lets it through. What goes on for longer is the step's next attempt, which does not hold a place.
 
+use std::fmt::Display;
 use std::future::Future;
 use std::time::Duration;
 
 use super::answer::{Answer, Trouble};
-use super::gate::Gate;
+use crate::throttle::Gate;
 
 /// Tries of one request.
 const TRIES: u32 = 4;
@@ -18,42 +19,43 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// How requests to one store are tried again. Clones share the gate.
 #[derive(Debug, Clone, Default)]
-pub(in crate::store) struct Patience {
+pub(crate) struct Patience {
     gate: Gate,
 }
 
 /// A call that succeeded.
 #[derive(Debug)]
-pub(in crate::store) struct Done<T> {
-    pub(in crate::store) value: T,
-    pub(in crate::store) answer: Answer,
+pub(crate) struct Done<T> {
+    pub(crate) value: T,
+    pub(crate) answer: Answer,
     /// Whether an earlier try may have done its work without our seeing the answer.
-    pub(in crate::store) repeated: bool,
+    pub(crate) repeated: bool,
 }
 
 /// A call that failed for good, or too often.
 #[derive(Debug)]
-pub(in crate::store) struct GaveUp {
+pub(crate) struct GaveUp {
     /// The library's word for it, for what is no answer of a store: bad configuration, no credentials.
-    pub(in crate::store) error: String,
-    pub(in crate::store) answer: Answer,
-    pub(in crate::store) tries: u32,
+    pub(crate) error: String,
+    pub(crate) answer: Answer,
+    pub(crate) tries: u32,
     /// Whether another try, later, may help.
-    pub(in crate::store) transient: bool,
+    pub(crate) transient: bool,
     /// As [`Done::repeated`].
-    pub(in crate::store) repeated: bool,
+    pub(crate) repeated: bool,
 }
 
 impl Patience {
     /// How requests behind `gate` are tried again.
-    pub(in crate::store) const fn new(gate: Gate) -> Self {
+    pub(crate) const fn new(gate: Gate) -> Self {
         Self { gate }
     }
 
     /// Makes a call until it succeeds, fails for good, or has failed often enough.
-    pub(in crate::store) async fn call<T, F, C>(&self, mut call: C) -> Result<Done<T>, GaveUp>
+    pub(crate) async fn call<T, E, F, C>(&self, mut call: C) -> Result<Done<T>, GaveUp>
     where
-        F: Future<Output = Result<T, object_store::Error>>,
+        E: Display,
+        F: Future<Output = Result<T, E>>,
         C: FnMut() -> F,
     {
         let mut tries = 0;

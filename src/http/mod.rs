@@ -3,10 +3,8 @@
 
 mod answer;
 mod connector;
-mod gate;
 mod retry;
 
-pub(super) use answer::{Answer, Trouble};
-pub(super) use connector::{AsStored, Connector, client};
-pub(super) use gate::Gate;
-pub(super) use retry::{Done, GaveUp, Patience};
+pub(crate) use answer::{Answer, Trouble};
+pub(crate) use connector::{AsStored, Connector, client};
+pub(crate) use retry::{Done, GaveUp, Patience};

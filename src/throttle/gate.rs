@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// One for each region. Clones share the state.
 #[derive(Debug, Clone, Default)]
-pub(in crate::store) struct Gate {
+pub(crate) struct Gate {
     state: Arc<Mutex<State>>,
 }
 
@@ -37,16 +37,16 @@ struct State {
 
 /// A gate that stays closed for longer than a request waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::store) struct Closed {
+pub(crate) struct Closed {
     /// For how long.
-    pub(in crate::store) time: Duration,
+    pub(crate) time: Duration,
     /// What the store last said, or did.
-    pub(in crate::store) why: String,
+    pub(crate) why: String,
 }
 
 /// One request that was let through.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::store) struct Pass {
+pub(crate) struct Pass {
     closings: u64,
 }
 
@@ -55,7 +55,7 @@ impl Gate {
     ///
     /// # Errors
     /// [`Closed`], if it stays so for longer than a request waits.
-    pub(in crate::store) async fn pass(&self) -> Result<Pass, Closed> {
+    pub(crate) async fn pass(&self) -> Result<Pass, Closed> {
         loop {
             let wait = {
                 let mut state = self.lock();
@@ -79,19 +79,19 @@ impl Gate {
     }
 
     /// How long it stays closed; zero when it is open.
-    pub(in crate::store) fn closed_for(&self) -> Duration {
+    pub(crate) fn closed_for(&self) -> Duration {
         self.lock().closed_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
     }
 
     /// The store answered as it should.
-    pub(in crate::store) fn well(&self) {
+    pub(crate) fn well(&self) {
         let mut state = self.lock();
         state.failures = 0;
         state.closed_until = None;
     }
 
     /// The store did not answer, or said that it cannot now: `why`. `asked` is how long it wants to be left alone.
-    pub(in crate::store) fn ill(&self, pass: Pass, asked: Option<Duration>, why: String) {
+    pub(crate) fn ill(&self, pass: Pass, asked: Option<Duration>, why: String) {
         let mut state = self.lock();
         state.why = why;
         if pass.closings == state.closings {

@@ -5,6 +5,8 @@
 //! so takes are split. And its waiters race one another, so that a large taker starves among small ones: a FIFO
 //! lock stands before it, and nobody holds the lock for more than [`SLICE`] bytes.
 
+mod gate;
+
 use std::fmt;
 use std::future::Future;
 use std::num::{NonZeroU32, NonZeroU64};
@@ -18,10 +20,10 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
-use super::http::Gate;
+pub(crate) use gate::Gate;
 
 /// Bytes that one taker gets before the next one has its turn.
-pub(super) const SLICE: u64 = 256 * 1024;
+pub(crate) const SLICE: u64 = 256 * 1024;
 
 /// What one of governor's cells stands for in a bucket of bytes.
 const BYTES_PER_CELL: u64 = 1024;
@@ -247,7 +249,7 @@ impl Throttle {
     }
 
     /// What keeps requests from a store in trouble.
-    pub(super) fn gate(&self) -> Gate {
+    pub(crate) fn gate(&self) -> Gate {
         self.gate.clone()
     }
 

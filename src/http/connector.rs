@@ -20,8 +20,7 @@ use object_store::client::{
 use tokio::time::Instant;
 
 use super::answer::{Answer, Trouble, retry_after};
-use crate::store::throttle::SLICE;
-use crate::store::{StoreError, StoreErrorKind, Throttle};
+use crate::throttle::{SLICE, Throttle};
 
 /// Longest time until a connection stands, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,11 +38,11 @@ const ERROR_BODY_MAX: usize = 64 * 1024;
 /// Makes the HTTP client of one store. `ca` is a bundle of PEM certificates that are trusted besides the system's.
 ///
 /// # Errors
-/// [`StoreError`] of kind `Refused`: a bundle that cannot be read, or no trusted certificates at all.
-pub(in crate::store) fn client(ca: Option<&[u8]>) -> Result<reqwest::Client, StoreError> {
+/// A bundle that cannot be read, or no trusted certificates at all: why, in one line.
+pub(crate) fn client(ca: Option<&[u8]>) -> Result<reqwest::Client, String> {
     // Whoever comes second finds the same one installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let refused = |error: reqwest::Error| StoreError::new(StoreErrorKind::Refused, reason(&error));
+    let refused = |error: reqwest::Error| reason(&error);
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("backhaul/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
@@ -68,11 +67,11 @@ fn reason(error: &(dyn std::error::Error + 'static)) -> String {
 /// In the extensions of a request: its answer must hold the bytes as they are stored. GCS unpacks objects that say
 /// `Content-Encoding: gzip` for all who do not say that they take gzip (Google, "Transcoding of gzip-compressed files").
 #[derive(Debug, Clone, Copy)]
-pub(in crate::store) struct AsStored;
+pub(crate) struct AsStored;
 
 /// One store's way to its servers. Clones share the connections.
 #[derive(Debug, Clone)]
-pub(in crate::store) struct Connector {
+pub(crate) struct Connector {
     client: reqwest::Client,
     throttle: Throttle,
     /// A request without a byte in either direction for so long is given up.
@@ -80,7 +79,7 @@ pub(in crate::store) struct Connector {
 }
 
 impl Connector {
-    pub(in crate::store) const fn new(client: reqwest::Client, throttle: Throttle, stall: Duration) -> Self {
+    pub(crate) const fn new(client: reqwest::Client, throttle: Throttle, stall: Duration) -> Self {
         Self { client, throttle, stall }
     }
 }
