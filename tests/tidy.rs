@@ -26,7 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("http", &["throttle"]),
     ("store", &["address", "failure", "fault", "http", "id", "throttle"]),
     ("copy", &["failure", "fault", "id", "store"]),
-    ("catalog", &["failure", "id"]),
+    ("catalog", &["failure", "fault", "http", "id", "openstack"]),
     ("database", &["failure", "fault", "id", "state"]),
     ("regions", &["address", "failure", "plan", "store", "throttle"]),
     ("register", &["catalog", "database", "failure", "fault", "id", "store"]),

@@ -1,7 +1,11 @@
 //! Trove's own catalogs: its database, and its API.
 
+pub mod database;
 mod location;
+mod new_backup;
 mod versions;
 
+pub use database::TroveDatabase;
 pub use location::{LOCATION_MAX, Location, LocationError, is_account_of};
+pub use new_backup::{DESCRIPTION_MAX, NAME_MAX, NewBackup, check_texts};
 pub use versions::{DatastoreVersion, SourceVersion, map};
