@@ -18,6 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("fault", &[]),
     ("graph", &["state"]),
     ("schedule", &["state"]),
+    ("comparison", &[]),
     ("summary", &["exit", "failure", "state"]),
     ("event", &["failure", "id", "state", "summary"]),
     ("error", &["exit", "failure"]),
@@ -62,6 +63,7 @@ const PURE: &[&str] = &[
     "schedule.rs",
     "event.rs",
     "summary.rs",
+    "comparison.rs",
     "failure.rs",
     "number.rs",
 ];
