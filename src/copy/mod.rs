@@ -14,12 +14,15 @@ mod proof;
 mod whole;
 
 use std::future::Future;
+use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
 use crate::id::{Key, Sha256Digest};
-use crate::store::{Metadata, Pin, Shape, Source, StoreError, StoreErrorKind, StoredPart, Target, Upload};
+use crate::store::{
+    Layout, Metadata, Pin, Segment, Shape, Source, StoreError, StoreErrorKind, StoredPart, Target, Upload,
+};
 
 pub use budget::Budget;
 pub use existing::digest;
@@ -46,8 +49,13 @@ pub struct Job {
     pub pin: Pin,
     /// The final name in the target.
     pub target_key: Key,
-    /// Bytes of each part but the last; fits the budget. What is no larger than one part is copied whole.
+    /// Its parts in the target.
+    pub layout: Layout,
+    /// Bytes of one read of what is streamed, and of each part that is not; fits the budget. What is no larger and has
+    /// no segments is copied whole.
     pub part_size: u64,
+    /// The source object's segments, if it has any: the MD5 of each is checked.
+    pub segments: Option<Arc<[Segment]>>,
     /// Ours, unique to the attempt; it is in the database before the copy begins.
     pub token: String,
     /// Every digest that is known in advance.
@@ -63,8 +71,8 @@ pub struct Job {
 }
 
 impl Job {
-    const fn shape<'a>(&self, metadata: &'a Metadata) -> Shape<'a> {
-        Shape { size: self.pin.size, part_size: self.part_size, metadata }
+    const fn shape<'a>(&'a self, metadata: &'a Metadata) -> Shape<'a> {
+        Shape { layout: &self.layout, metadata }
     }
 
     /// What may lie staged in the target, as far as is known before it was begun.
@@ -73,7 +81,7 @@ impl Job {
             key: self.target_key.clone(),
             token: self.token.clone(),
             upload_id: self.upload_id.clone(),
-            parts: self.shape(&Metadata::new()).parts(),
+            parts: self.layout.parts(),
         }
     }
 }

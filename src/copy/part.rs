@@ -9,12 +9,6 @@ use super::{Checkpoint, CopyError, Job, Part, StreamHash, target_error};
 use crate::failure::{Cause, Failure};
 use crate::store::{Source, StoreError, Target, Upload};
 
-/// The bytes of part `number`.
-pub(super) fn range(number: u32, size: u64, part_size: u64) -> Range<u64> {
-    let start = u64::from(number) * part_size;
-    start..size.min(start + part_size)
-}
-
 /// Hands the running hash from each part to the next, so that bytes are hashed in order while parts come and go in
 /// any order.
 pub(super) struct Baton(oneshot::Receiver<StreamHash>);

@@ -128,7 +128,7 @@ async fn stream<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
     let mut flying = FuturesOrdered::new();
     loop {
         while next < upload.parts && flying.len() < PARTS_IN_FLIGHT && !stop.is_cancelled() {
-            let range = part::range(next, job.pin.size, job.part_size);
+            let range = job.layout.range(next);
             // Permits are taken in part order, so an earlier part never waits for a later one. Parts under way give
             // theirs back only while they are polled, so with any of them this must not wait.
             let size = range.end - range.start;

@@ -15,7 +15,7 @@ use crate::plan::Verify;
 use crate::regions::Access;
 use crate::schedule::{Outcome, Ready};
 use crate::state::State;
-use crate::store::{Store, StoredPart, Target, Upload};
+use crate::store::{Layout, Store, StoredPart, Target, Upload};
 
 pub(super) async fn run(engine: Arc<Engine>, task: Task, ready: Ready, attempt: u16) -> Ended {
     let mut step = Step { engine, ready, attempt, row: task.row.clone(), task };
@@ -122,6 +122,8 @@ impl Step {
         Some(Job {
             source_key: object.key,
             part_size: self.part_size(object.pin.size),
+            layout: Layout::Equal { size: object.pin.size, part_size: self.part_size(object.pin.size) },
+            segments: None,
             pin: object.pin,
             target_key: Key::parse(self.row.location.as_deref()?).ok()?,
             token,

@@ -7,11 +7,13 @@ mod bucket;
 mod buffers;
 mod error;
 pub mod file;
+mod layout;
 mod object;
 
 use std::collections::HashMap;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
@@ -21,6 +23,7 @@ use crate::id::Key;
 pub use bucket::{AzureKey, AzureOptions, BucketOptions, BucketStore, GcsOptions, S3Options};
 pub use error::{StoreError, StoreErrorKind};
 pub use file::FileStore;
+pub use layout::{Feed, Layout, Segment};
 pub use object::{KnownDigests, Listed, Metadata, ObjectFacts, Pin, Proof, Read, Shape, StoredPart, Upload};
 
 /// Questions to a store under way at a time.
@@ -61,6 +64,19 @@ pub trait Source {
     /// # Errors
     /// As [`Source::head`]; a prefix without objects is no error.
     fn list(&self, prefix: &str) -> impl Future<Output = Result<Vec<Listed>, StoreError>> + Send;
+
+    /// The segments that the pinned object is made of, with what the store says of each. None for an object of one
+    /// piece, and where a store shows no such thing.
+    ///
+    /// # Errors
+    /// As [`Source::read`].
+    fn segments(
+        &self,
+        _key: &Key,
+        _pin: &Pin,
+    ) -> impl Future<Output = Result<Option<Arc<[Segment]>>, StoreError>> + Send {
+        ready(Ok(None))
+    }
 }
 
 /// A store that copies are written to. Everything is create-only: nothing that exists is ever replaced.
@@ -114,6 +130,44 @@ pub trait Target: Source {
         bytes: Bytes,
     ) -> impl Future<Output = Result<StoredPart, StoreError>> + Send;
 
+    /// Whether objects are laid out as [`Layout::Plain`] or [`Layout::Segments`], whose parts are streamed, one at a time
+    /// per object; else as [`Layout::Equal`].
+    fn streams(&self) -> bool {
+        false
+    }
+
+    /// As [`Target::put`], of bytes that come as they are read. Where an MD5 is expected that the store compared, the
+    /// proof says so; else `ObjectFacts::etag` is for the caller to compare.
+    ///
+    /// # Errors
+    /// As [`Target::put`]; `Differs` also when the bytes did not have the expected MD5. A feed that ended early is an
+    /// error of any kind.
+    fn put_streamed(
+        &self,
+        key: &Key,
+        _token: &str,
+        _feed: Feed,
+        _metadata: &Metadata,
+    ) -> impl Future<Output = Result<(ObjectFacts, Proof), StoreError>> + Send {
+        ready(Err(no_streams(key)))
+    }
+
+    /// As [`Target::part`], of bytes that come as they are read; parts come in order. The `reference` is the `ETag`,
+    /// without quotes. Where an MD5 is expected that the store compared, the proof says so; else the reference is for
+    /// the caller to compare.
+    ///
+    /// # Errors
+    /// As [`Target::part`]; `Differs` also when the bytes did not have the expected MD5. A feed that ended early is an
+    /// error of any kind, and nothing is stored.
+    fn part_streamed(
+        &self,
+        upload: &Upload,
+        _number: u32,
+        _feed: Feed,
+    ) -> impl Future<Output = Result<StoredPart, StoreError>> + Send {
+        ready(Err(no_streams(&upload.key)))
+    }
+
     /// Reads back a range of what is stored of an upload that is not published yet: from where it lies, not from a
     /// cache of ours. None where the store shows no bytes before they are published.
     ///
@@ -161,6 +215,10 @@ pub trait Target: Source {
     /// # Errors
     /// As [`Target::begin`].
     fn take_back(&self, key: &Key, etag: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+fn no_streams(key: &Key) -> StoreError {
+    StoreError::new(StoreErrorKind::Refused, format!("cannot write `{key}`: its store takes parts from memory only"))
 }
 
 /// One store of a plan, opened. Cheap to clone.
@@ -257,6 +315,10 @@ impl Source for Store {
     async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
         each_kind!(self, store => store.list(prefix).await)
     }
+
+    async fn segments(&self, key: &Key, pin: &Pin) -> Result<Option<Arc<[Segment]>>, StoreError> {
+        each_kind!(self, store => store.segments(key, pin).await)
+    }
 }
 
 impl Target for Store {
@@ -280,6 +342,24 @@ impl Target for Store {
 
     async fn part(&self, upload: &Upload, number: u32, offset: u64, bytes: Bytes) -> Result<StoredPart, StoreError> {
         each_kind!(self, store => store.part(upload, number, offset, bytes).await)
+    }
+
+    fn streams(&self) -> bool {
+        each_kind!(self, store => store.streams())
+    }
+
+    async fn put_streamed(
+        &self,
+        key: &Key,
+        token: &str,
+        feed: Feed,
+        metadata: &Metadata,
+    ) -> Result<(ObjectFacts, Proof), StoreError> {
+        each_kind!(self, store => store.put_streamed(key, token, feed, metadata).await)
+    }
+
+    async fn part_streamed(&self, upload: &Upload, number: u32, feed: Feed) -> Result<StoredPart, StoreError> {
+        each_kind!(self, store => store.part_streamed(upload, number, feed).await)
     }
 
     async fn staged(&self, upload: &Upload, range: Range<u64>) -> Result<Option<Bytes>, StoreError> {

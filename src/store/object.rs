@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 
+use super::Layout;
 use crate::id::{Key, Sha256Digest};
 
 /// What travels with an object besides its bytes. The names `content-type`, `content-encoding`, `content-language`,
@@ -25,6 +27,8 @@ pub struct ObjectFacts {
     pub digests: KnownDigests,
     /// Empty where the store keeps none, and in the answer to a listing.
     pub metadata: Metadata,
+    /// When the store will delete it by itself, if it says so.
+    pub expires: Option<Timestamp>,
 }
 
 /// Digests of a whole object that a store shows. Files have none.
@@ -71,26 +75,13 @@ pub struct Listed {
     pub modified_ms: Option<i64>,
 }
 
-/// An object that is to be made.
+/// An object of several parts that is to be made.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape<'a> {
-    /// In bytes.
-    pub size: u64,
-    /// Bytes of each part but the last.
-    pub part_size: u64,
+    /// Its parts.
+    pub layout: &'a Layout,
     /// Stored with it, where the store can.
     pub metadata: &'a Metadata,
-}
-
-impl Shape<'_> {
-    /// Number of parts; an empty object has one empty part.
-    ///
-    /// # Panics
-    /// With more than `u32::MAX` parts: part sizes are chosen so that there are far fewer.
-    #[must_use]
-    pub fn parts(&self) -> u32 {
-        u32::try_from(self.size.div_ceil(self.part_size).max(1)).expect("part_size is raised until the count fits")
-    }
 }
 
 /// An upload that was begun and is not yet published; all of it can be stored and picked up by another process.

@@ -7,7 +7,9 @@ use std::process::{Command, Stdio};
 use backhaul::database::{Database, DatabaseUrl, PartRow, Row};
 use backhaul::id::{Key, Sha256Digest};
 use backhaul::state::State;
-use backhaul::store::{BucketStore, Metadata, ObjectFacts, Proof, Shape, Source, StoreErrorKind, Target, Upload};
+use backhaul::store::{
+    BucketStore, Layout, Metadata, ObjectFacts, Proof, Shape, Source, StoreErrorKind, Target, Upload,
+};
 use bytes::Bytes;
 use object_store::path::Path as ObjectPath;
 use object_store::{Attribute, Attributes, PutMode, PutOptions};
@@ -279,7 +281,8 @@ async fn upload(
     metadata: &Metadata,
 ) -> (Upload, Vec<backhaul::store::StoredPart>) {
     let bytes = Bytes::from(bytes(seed, PART + 7));
-    let shape = Shape { size: bytes.len() as u64, part_size: PART as u64, metadata };
+    let layout = Layout::Equal { size: bytes.len() as u64, part_size: PART as u64 };
+    let shape = Shape { layout: &layout, metadata };
     let upload = store.begin(key, &format!("{seed:032x}"), shape).await.expect("begun");
     let mut parts = Vec::new();
     for (number, range) in (0..).zip([0..PART, PART..bytes.len()]) {

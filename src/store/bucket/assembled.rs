@@ -65,6 +65,7 @@ mod tests {
             modified_ms: None,
             digests: KnownDigests { crc64: crc(bytes), ..KnownDigests::default() },
             metadata: Metadata::new(),
+            expires: None,
         };
         assert_eq!(put_together_wrong(&parts, 10, None, &there(b"helloworld")), None);
         assert!(put_together_wrong(&parts, 10, None, &there(b"worldhello")).is_some());

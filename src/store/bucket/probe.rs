@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{BucketStore, Cloud};
 use crate::id::Key;
-use crate::store::{Metadata, Shape, StoreError, Target};
+use crate::store::{Layout, Metadata, Shape, StoreError, Target};
 
 impl BucketStore {
     /// As [`Store::probe`](crate::store::Store::probe): an upload of several parts is begun and aborted. Azure knows of
@@ -16,7 +16,9 @@ impl BucketStore {
     pub async fn probe(&self) -> Result<(), StoreError> {
         let token = Uuid::new_v4().simple().to_string();
         let key = Key::parse_any(&format!(".backhaul/probe-{token}")).expect("a key of our own");
-        let upload = self.begin(&key, &token, Shape { size: 2, part_size: 1, metadata: &Metadata::new() }).await?;
+        let upload = self
+            .begin(&key, &token, Shape { layout: &Layout::Equal { size: 2, part_size: 1 }, metadata: &Metadata::new() })
+            .await?;
         if let Cloud::Azure(_) = self.inner.cloud {
             self.part(&upload, 0, 0, Bytes::from_static(b"?")).await?;
         }

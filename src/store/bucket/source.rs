@@ -98,6 +98,7 @@ impl BucketStore {
                 modified_ms: object.modified_ms,
                 digests: KnownDigests::default(),
                 metadata: Metadata::new(),
+                expires: None,
             };
             Some((object.key, facts))
         });
@@ -172,6 +173,7 @@ pub(super) fn facts(meta: &object_store::ObjectMeta, answer: &Answer) -> ObjectF
         modified_ms: Some(meta.last_modified.timestamp_millis()),
         digests: digests::known(answer),
         metadata: digests::metadata(answer),
+        expires: None,
     }
 }
 

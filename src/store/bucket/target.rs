@@ -46,8 +46,14 @@ impl Target for BucketStore {
                 return Err(attempt.refused(StoreErrorKind::Differs, why));
             }
         };
-        let facts =
-            ObjectFacts { size, etag, modified_ms: None, digests: KnownDigests::default(), metadata: metadata.clone() };
+        let facts = ObjectFacts {
+            size,
+            etag,
+            modified_ms: None,
+            digests: KnownDigests::default(),
+            metadata: metadata.clone(),
+            expires: None,
+        };
         Ok((facts, proof))
     }
 
@@ -65,7 +71,7 @@ impl Target for BucketStore {
             // The answer to an earlier try was lost, and with it the id of an upload that nobody would ever abort.
             self.abort_uploads(&path, key, Some(&id)).await?;
         }
-        Ok(Upload { key: key.clone(), token: token.to_owned(), upload_id: Some(id), parts: shape.parts() })
+        Ok(Upload { key: key.clone(), token: token.to_owned(), upload_id: Some(id), parts: shape.layout.parts() })
     }
 
     /// Compares tags and sizes of the parts that the store lists with those that were stored.

@@ -205,7 +205,7 @@ impl Target for FileStore {
     /// made it and was killed before its first part was stored.
     async fn begin(&self, key: &Key, token: &str, shape: Shape<'_>) -> Result<Upload, StoreError> {
         self.throttle.request().await;
-        let (key, token, parts) = (key.clone(), token.to_owned(), shape.parts());
+        let (key, token, parts) = (key.clone(), token.to_owned(), shape.layout.parts());
         self.blocking(move |root| write::begin(root, &key, &token, parts)).await
     }
 

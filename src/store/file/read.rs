@@ -31,6 +31,7 @@ pub(super) fn facts(stat: &Stat) -> ObjectFacts {
         modified_ms: Some(modified_ms(stat)),
         digests: KnownDigests::default(),
         metadata: Metadata::new(),
+        expires: None,
     }
 }
 

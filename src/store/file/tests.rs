@@ -17,13 +17,14 @@ use tempfile::TempDir;
 
 use super::FileStore;
 use crate::id::Key;
-use crate::store::{Metadata, Pin, Shape, Source, StoreError, Target, Upload};
+use crate::store::{Layout, Metadata, Pin, Shape, Source, StoreError, Target, Upload};
 use crate::throttle::{Rate, Throttle, TokenBucket};
 
 pub(super) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 pub(super) const OTHER_TOKEN: &str = "ffffffffffffffffffffffffffffffff";
 /// What is to be made; files ask for none of it.
-pub(super) const SHAPE: Shape<'static> = Shape { size: 2, part_size: 1, metadata: &Metadata::new() };
+pub(super) const SHAPE: Shape<'static> =
+    Shape { layout: &Layout::Equal { size: 2, part_size: 1 }, metadata: &Metadata::new() };
 pub(super) const MIB: usize = 1024 * 1024;
 
 /// A store in a folder of its own, and a folder beside it that is none of its business.
