@@ -35,11 +35,12 @@ const SLOWEST: u64 = 1024;
 /// Bytes of an error's body that are read.
 const ERROR_BODY_MAX: usize = 64 * 1024;
 
-/// Makes the HTTP client of one store. `ca` is a bundle of PEM certificates that are trusted besides the system's.
+/// Makes the HTTP client of one store. `ca` is a bundle of PEM certificates that are trusted besides the system's; with
+/// `verify` false no certificate is looked at.
 ///
 /// # Errors
 /// A bundle that cannot be read, or no trusted certificates at all: why, in one line.
-pub(crate) fn client(ca: Option<&[u8]>) -> Result<reqwest::Client, String> {
+pub(crate) fn client(ca: Option<&[u8]>, verify: bool) -> Result<reqwest::Client, String> {
     // Whoever comes second finds the same one installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let refused = |error: reqwest::Error| reason(&error);
@@ -51,6 +52,9 @@ pub(crate) fn client(ca: Option<&[u8]>) -> Result<reqwest::Client, String> {
         .pool_idle_timeout(IDLE_TIMEOUT);
     if let Some(pem) = ca {
         builder = builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(pem).map_err(refused)?);
+    }
+    if !verify {
+        builder = builder.tls_danger_accept_invalid_certs(true);
     }
     builder.build().map_err(refused)
 }

@@ -11,7 +11,6 @@ mod scalar;
 mod schema;
 mod shape;
 mod store_spec;
-mod suggest;
 mod unit;
 mod unset;
 mod write;

@@ -4,7 +4,7 @@ use super::{Kind, Node, Place, Problem, Reader, Value};
 use crate::plan::reference::Reference;
 use crate::plan::scalar::Meaning;
 use crate::plan::shape::{KEYS_MAX, Key, Shape};
-use crate::plan::suggest;
+use crate::suggest;
 
 /// A mapping whose keys are known.
 pub(super) struct Fields<'n, 's> {

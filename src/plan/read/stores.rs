@@ -8,7 +8,8 @@ use super::{Fields, Node, Problem, Reader};
 use crate::address::{self, AddressError, Cloud, Endpoint};
 use crate::plan::reference::Reference;
 use crate::plan::shape::Typed;
-use crate::plan::{Addressing, AzureSpec, GcsSpec, HttpSpec, S3Spec, STALL_TIMEOUT, StoreSpec, suggest};
+use crate::plan::{Addressing, AzureSpec, GcsSpec, HttpSpec, S3Spec, STALL_TIMEOUT, StoreSpec};
+use crate::suggest;
 
 /// What a stalled request may wait.
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
