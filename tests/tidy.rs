@@ -26,7 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("throttle", &[]),
     ("http", &["throttle"]),
     ("openstack", &["http", "suggest", "throttle"]),
-    ("store", &["address", "failure", "fault", "http", "id", "throttle"]),
+    ("store", &["address", "failure", "fault", "http", "id", "openstack", "throttle"]),
     ("copy", &["failure", "fault", "id", "store"]),
     ("catalog", &["failure", "id"]),
     ("database", &["failure", "fault", "id", "state"]),
