@@ -27,7 +27,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("throttle", &[]),
     ("http", &["throttle"]),
     ("openstack", &["http", "suggest", "throttle"]),
-    ("store", &["address", "failure", "fault", "http", "id", "throttle"]),
+    ("store", &["address", "failure", "fault", "http", "id", "openstack", "throttle"]),
     ("copy", &["failure", "fault", "id", "store"]),
     ("catalog", &["failure", "fault", "http", "id", "openstack"]),
     ("database", &["failure", "fault", "id", "state"]),

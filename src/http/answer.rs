@@ -67,6 +67,11 @@ impl Answer {
         let _ = LAST.try_with(|last| last.lock().unwrap_or_else(PoisonError::into_inner).trouble = Some(trouble));
     }
 
+    /// Adds the other side's own words to the last answer, from an error's body that only the client can read.
+    pub(crate) fn add_message(message: String) {
+        let _ = LAST.try_with(|last| last.lock().unwrap_or_else(PoisonError::into_inner).message = Some(message));
+    }
+
     /// What went wrong, in words; none if nothing was sent.
     pub(crate) fn in_words(&self) -> Option<String> {
         let host = &self.host;
