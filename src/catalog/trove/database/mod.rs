@@ -8,7 +8,6 @@ mod connect;
 mod error;
 mod read;
 mod register;
-mod row;
 
 use std::sync::Arc;
 
@@ -21,7 +20,6 @@ use address::Kind;
 use connect::Schema;
 
 pub use address::{Address, AddressError};
-pub use read::Quota;
 
 /// Whether Trove's quotas hold for copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -9,7 +9,8 @@ use super::TroveDatabase;
 use super::address::Kind;
 use super::connect::within;
 use super::error::{self, Trouble};
-use super::row::BackupRow;
+use crate::catalog::trove::quota::Quota;
+use crate::catalog::trove::row::BackupRow;
 use crate::catalog::trove::versions::DatastoreVersion;
 use crate::catalog::{CatalogError, Ledger, UnreadableLine};
 use crate::failure::Failure;
@@ -19,17 +20,6 @@ const PAGE: u64 = 2_000;
 
 /// Tenants that are asked for by name; with more of them the whole table is read.
 const TENANTS_MAX: usize = 500;
-
-/// How many backups a tenant may have and has, as Trove counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Quota {
-    /// None: as many as there are.
-    pub limit: Option<u64>,
-    /// What Trove counts against the limit.
-    pub in_use: u64,
-    /// Backups that are there. Trove's own count may be another one: it is not kept under a lock.
-    pub live: u64,
-}
 
 impl TroveDatabase {
     /// All backups, or those of some tenants, deleted ones too; as of one moment.
@@ -201,6 +191,7 @@ impl TroveDatabase {
             state: get(found, "state")?,
             instance_id: get(found, "instance_id")?,
             checksum: get(found, "checksum")?,
+            shows_checksum: true,
             backup_timestamp: get(found, "backup_timestamp")?,
             deleted: get(found, "deleted")?,
             created: get(found, "created")?,

@@ -15,6 +15,7 @@ use super::read::{get, live_backups, usage};
 use super::{QuotaRule, TroveDatabase};
 use crate::catalog::trove::location::Location;
 use crate::catalog::trove::new_backup::NewBackup;
+use crate::catalog::trove::quota;
 use crate::failure::{Cause, Failure};
 
 /// Tries of a transaction that another one was in the way of, or whose end was not heard.
@@ -85,7 +86,7 @@ impl TroveDatabase {
             let in_use = usage(&transaction, &backup.tenant_id).await?.unwrap_or_default();
             if u64::try_from(in_use).unwrap_or_default() > limit {
                 within(transaction.rollback()).await?;
-                return Err(Ended::Failed(quota_reached(&backup.tenant_id, limit)));
+                return Err(Ended::Failed(quota::reached(&backup.tenant_id, Some(limit))));
             }
         }
         crate::fault::point("trove-before-commit");
@@ -200,10 +201,4 @@ fn row_under(id: &str) -> SelectStatement {
 fn is_same_object(one: &str, other: &str) -> bool {
     let parse = |text| Location::parse(text).map(|location| location.to_string());
     one == other || parse(one).is_ok_and(|one| parse(other) == Ok(one))
-}
-
-fn quota_reached(tenant: &str, limit: u64) -> Failure {
-    let message = format!("the tenant `{tenant}` may have {limit} backups in Trove, and has them");
-    Failure::new(Cause::Quota, message)
-        .hint(format!("raise it: openstack database quota update {tenant} backups NUMBER; or set `quota: ignore`"))
 }

@@ -1,4 +1,4 @@
-//! A row of Trove's table `backups` as a record. Pure.
+//! A backup as Trove's table or API has it, as a record. Pure.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,12 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use uuid::Uuid;
 
-use crate::catalog::trove::location::{Location, LocationError};
-use crate::catalog::trove::new_backup::is_size;
+use super::location::{Location, LocationError};
+use super::new_backup::is_size;
 use crate::catalog::{Record, RecordState};
 use crate::failure::{Cause, Failure};
 
-/// A row as it is in the table, names of the datastore and its version joined.
+/// A backup as Trove has it, names of the datastore and its version with it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct BackupRow {
     pub(super) id: String,
@@ -25,6 +25,8 @@ pub(super) struct BackupRow {
     pub(super) state: String,
     pub(super) instance_id: Option<String>,
     pub(super) checksum: Option<String>,
+    /// Whether the checksum was asked for at all: the API never shows it.
+    pub(super) shows_checksum: bool,
     pub(super) backup_timestamp: Option<String>,
     pub(super) deleted: Option<bool>,
     pub(super) created: Option<String>,
@@ -96,7 +98,9 @@ impl BackupRow {
         let tenant = self.tenant_id.as_deref().filter(|tenant| !tenant.is_empty()).ok_or("it has no tenant")?;
         let location = Location::parse_of(self.location.as_deref().unwrap_or_default(), tenant)
             .map_err(|error| format!("the location {error}"))?;
-        md5(self.checksum.as_deref().unwrap_or_default())?;
+        if self.shows_checksum {
+            md5(self.checksum.as_deref().unwrap_or_default())?;
+        }
         match self.size {
             None => return Err("it has no size".to_owned()),
             Some(size) if !is_size(size) => return Err(format!("the size of {size} GB makes no sense")),
@@ -152,6 +156,7 @@ mod tests {
             tenant_id: Some("t1".into()),
             state: "COMPLETED".into(),
             checksum: Some("f562860128421fdd6609e068d233da6c".into()),
+            shows_checksum: true,
             deleted: Some(false),
             created: Some("2026-11-22T10:49:34".into()),
             updated: Some("2026-11-22T10:49:35.250000".into()),
