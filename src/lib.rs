@@ -2,13 +2,14 @@
 //!
 //! The tree is the pipeline: a [`plan`] is read, [`survey`]ed against stores and catalogs, drawn as a [`graph`] and
 //! run by the [`engine`], which [`copy`](mod@copy)s and [`register`]s and keeps every fact in the [`database`];
-//! [`report`] shows what [`event`]s tell. [`address`], [`state`], [`graph`], [`schedule`], [`event`] and [`summary`] are pure:
+//! [`report`] shows what [`event`]s tell. [`address`], [`state`], [`graph`], [`schedule`], [`event`], [`summary`] and [`comparison`] are pure:
 //! no clock, no IO. `tests/tidy.rs` holds the direction of imports.
 
 pub mod address;
 pub mod catalog;
 pub mod cli;
 pub mod commands;
+pub mod comparison;
 pub mod copy;
 pub mod database;
 pub mod engine;

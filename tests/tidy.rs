@@ -18,6 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("fault", &[]),
     ("graph", &["state"]),
     ("schedule", &["state"]),
+    ("comparison", &[]),
     ("summary", &["exit", "failure", "state"]),
     ("event", &["failure", "id", "state", "summary"]),
     ("error", &["exit", "failure"]),
@@ -64,6 +65,7 @@ const PURE: &[&str] = &[
     "schedule.rs",
     "event.rs",
     "summary.rs",
+    "comparison.rs",
     "failure.rs",
     "number.rs",
 ];
