@@ -232,7 +232,7 @@ pub enum Store {
     File(FileStore),
     /// A bucket of S3, GCS or Azure.
     Bucket(BucketStore),
-    /// A Swift of OpenStack, or one account of it.
+    /// A Swift of `OpenStack`, or one account of it.
     Swift(SwiftStore),
 }
 

@@ -1,12 +1,13 @@
-"""restore FOLDER REGION TENANT ID [--server]: restores a backup as a tenant, from one region alone, with Trove's own code.
+"""restore FOLDER REGION TENANT ID... [--server]: restores backups as a tenant, from one region alone, with Trove's own code.
 
-The backup's location and checksum are those of its row in that region's Trove, as its API would hand them to a guest. Trove's
+A backup's location and checksum are those of its row in that region's Trove, as its API would hand them to a guest. Trove's
 `stream_restore_from_storage`, its restore classes and its `SwiftStorage` then read the chain: they follow Parent-Location,
 and check Parent-Checksum. Every location must be one of that region and tenant: Trove itself would not notice.
 
-Prints a line of JSON for each link, the full backup first: location, bytes, sha256 of the object. With `--server` the
-chain is one of mariadb-backup's; it is restored with it, a server is started on the result, and the last line has
-its `rows`. Without, the bytes are only unpacked by gzip, and what would prepare them is left out."""
+Prints a line of JSON for each backup: its id, and `links`, the full backup first, each with location, checksum, bytes and
+sha256 of the object; or `why` it cannot be restored, and the exit code is 1. With `--server` the chains are
+mariadb-backup's; they are restored with it, a server is started on the result, and the line has its `rows`. Without, the
+bytes are only unpacked by gzip, and what would prepare them is left out."""
 import argparse
 import hashlib
 import json
@@ -15,6 +16,7 @@ import sys
 import types
 
 import pymysql
+import requests
 from swiftclient.exceptions import ClientException
 
 import mariadb
@@ -34,9 +36,9 @@ def registered(lab, region, tenant, id):
                        'WHERE b.id = %s AND b.tenant_id = %s AND b.deleted = 0', (id, lab['projects'][tenant]))
         row = cursor.fetchone()
     if not row:
-        raise Failed('%s has no backup %s in %s' % (tenant, id, region))
+        raise Failed('%s has no such backup in %s' % (tenant, region))
     if row['state'] not in ('COMPLETED', 'RESTORED') or row['storage_driver'] != 'swift':
-        raise Failed('%s is %s in %s' % (id, row['state'], row['storage_driver']))
+        raise Failed('it is %s in %s' % (row['state'], row['storage_driver']))
     return row
 
 
@@ -117,39 +119,53 @@ def unpack_incrementals_in(folder):
     mysql_base.os = types.SimpleNamespace(path=types.SimpleNamespace(join=join), makedirs=os.makedirs)
 
 
+class Restorer:
+    def __init__(self, asked):
+        self.lab, self.region, self.tenant = trovecode.lab_of(asked.folder), asked.region, asked.tenant
+        self.in_server, self.code, self.links, self.failures = asked.server, trovecode.load(), [], []
+        account = trovecode.account_url(self.lab, self.region, self.tenant)
+        self.storage = watched(trovecode.storage(self.code, self.lab, self.region, self.tenant), account, self.links)
+
+    def restore(self, id):
+        self.links.clear()
+        self.failures.clear()
+        row = registered(self.lab, self.region, self.tenant, id)
+        self.code.CONF.set_override('restore_from', row['location'])
+        self.code.CONF.set_override('restore_checksum', row['checksum'])
+        incremental = self.storage.is_incremental_backup(row['location'])
+        if incremental != (row['parent_id'] is not None):
+            raise Failed('Parent-Location of the object and parent_id of the row do not agree')
+        with mariadb.Server() as server:
+            os.mkdir(server.folder + '/data')
+            os.mkdir(server.folder + '/links')
+            unpack_incrementals_in(server.folder + '/links')
+            base = for_server(incremental, server) if self.in_server else hash_only(incremental, server.folder)
+            self.code.stream_restore_from_storage(remembering(base, self.failures), self.storage)
+            if self.failures:
+                raise Failed(str(self.failures[0]) or 'the command that takes the bytes has failed')
+            told = {'id': id, 'links': list(self.links)}
+            if self.in_server:
+                server.start('--skip-grant-tables')
+                told['rows'] = server.rows()
+            return told
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
-    for name in ('folder', 'region', 'tenant', 'id'):
+    for name in ('folder', 'region', 'tenant'):
         parser.add_argument(name)
+    parser.add_argument('ids', nargs='+', metavar='ID')
     parser.add_argument('--server', action='store_true')
     asked = parser.parse_args()
-    lab = trovecode.lab_of(asked.folder)
-    row = registered(lab, asked.region, asked.tenant, asked.id)
-    code, links, failures = trovecode.load(), [], []
-    account = trovecode.account_url(lab, asked.region, asked.tenant)
-    storage = watched(trovecode.storage(code, lab, asked.region, asked.tenant), account, links)
-    code.CONF.set_override('restore_from', row['location'])
-    code.CONF.set_override('restore_checksum', row['checksum'])
-    incremental = storage.is_incremental_backup(row['location'])
-    if incremental != (row['parent_id'] is not None):
-        raise Failed('%s: Parent-Location of the object and parent_id of the row do not agree' % asked.id)
-    with mariadb.Server() as server:
-        os.mkdir(server.folder + '/data')
-        os.mkdir(server.folder + '/links')
-        unpack_incrementals_in(server.folder + '/links')
-        base = for_server(incremental, server) if asked.server else hash_only(incremental, server.folder)
-        code.stream_restore_from_storage(remembering(base, failures), storage)
-        if failures:
-            raise Failed('%s: %s' % (asked.id, failures[0] or 'the command that takes the bytes has failed'))
-        for link in links:
-            print(json.dumps(link))
-        if asked.server:
-            server.start('--skip-grant-tables')
-            print(json.dumps({'rows': server.rows()}))
+    restorer, code = Restorer(asked), 0
+    for id in asked.ids:
+        try:
+            told = restorer.restore(id)
+        except (Failed, ClientException, requests.RequestException) as error:
+            told, code = {'id': id, 'why': str(error)}, 1
+        print(json.dumps(told), flush=True)
+    return code
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (Failed, ClientException) as error:
-        sys.exit('restore: %s' % error)
+    sys.exit(main())

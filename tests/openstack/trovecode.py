@@ -38,7 +38,9 @@ def storage(main, lab, region, tenant):
     """SwiftStorage for a tenant's account in one region, with a token of the tenant's own user, as a guest gets it."""
     main.CONF.set_override('swift_url', account_url(lab, region, tenant))
     main.CONF.set_override('os_token', token(lab['auth_url'], tenant, tenant)[0])
-    return main.importutils.import_class(main.storage_mapping['swift'])()
+    made = main.importutils.import_class(main.storage_mapping['swift'])()
+    made.client.starting_backoff = 0.05  # it tries as often as ever, but a Swift that is stopped need not be waited for
+    return made
 
 
 def counted(base, log):

@@ -110,6 +110,21 @@ pub(crate) struct Link {
     pub(crate) sha256: String,
 }
 
+/// What became of one backup.
+#[derive(Debug, Deserialize)]
+struct Restored {
+    id: String,
+    links: Option<Vec<Link>>,
+    rows: Option<String>,
+    why: Option<String>,
+}
+
+impl Restored {
+    fn links(self) -> Result<Vec<Link>, String> {
+        self.links.ok_or_else(|| self.why.unwrap_or_default())
+    }
+}
+
 /// A line of the log of a region's Swift. Bytes that did not flow are 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Request {
@@ -279,17 +294,19 @@ impl OpenStack {
         serde_json::from_str(&text).expect("what was seeded")
     }
 
-    /// What Trove's restore reads of a backup in a region, as the tenant, the full backup first; or why it reads nothing.
-    pub(crate) fn try_restore(&self, region: &str, tenant: &str, id: &str) -> Result<Vec<Link>, String> {
-        let output = self.run("restore", &[region, tenant, id]);
-        if !output.status.success() {
-            let errors = String::from_utf8_lossy(&output.stderr);
-            return Err(errors.lines().last().unwrap_or_default().to_owned());
-        }
-        let links = String::from_utf8(output.stdout).expect("UTF-8");
-        Ok(links.lines().map(|line| serde_json::from_str(line).expect("a link")).collect())
+    /// What Trove's restore reads of backups in a region, as the tenant, the full backup first; or why it does not.
+    #[track_caller]
+    pub(crate) fn try_restore_all(&self, region: &str, tenant: &str, ids: &[&str]) -> Vec<Result<Vec<Link>, String>> {
+        self.restored(&[&[region, tenant], ids].concat()).into_iter().map(Restored::links).collect()
     }
 
+    /// The same of one.
+    #[track_caller]
+    pub(crate) fn try_restore(&self, region: &str, tenant: &str, id: &str) -> Result<Vec<Link>, String> {
+        self.try_restore_all(region, tenant, &[id]).remove(0)
+    }
+
+    /// The same of one that must be restored.
     #[track_caller]
     pub(crate) fn restore(&self, region: &str, tenant: &str, id: &str) -> Vec<Link> {
         self.try_restore(region, tenant, id).unwrap_or_else(|why| panic!("{tenant} cannot restore {id}: {why}"))
@@ -299,9 +316,19 @@ impl OpenStack {
     /// [`Backup::rows`].
     #[track_caller]
     pub(crate) fn restore_in_server(&self, region: &str, tenant: &str, id: &str) -> String {
-        let lines = self.succeed("restore", &[region, tenant, id, "--server"]);
-        let last: Value = serde_json::from_str(lines.lines().last().expect("lines")).expect("JSON");
-        last["rows"].as_str().expect("a text").to_owned()
+        let restored = self.restored(&[region, tenant, id, "--server"]).remove(0);
+        restored.rows.unwrap_or_else(|| panic!("{tenant} cannot restore {id}: {:?}", restored.why))
+    }
+
+    #[track_caller]
+    fn restored(&self, arguments: &[&str]) -> Vec<Restored> {
+        let output = self.run("restore", arguments);
+        let lines = String::from_utf8(output.stdout).expect("UTF-8");
+        let restored: Vec<Restored> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let asked = arguments.iter().skip(2).filter(|argument| !argument.starts_with('-'));
+        assert!(restored.iter().map(|told| &*told.id).eq(asked.copied()), "restore {arguments:?}: {errors}");
+        restored
     }
 
     /// What a region's Trove answers to a GET of a path below a project: status and body.

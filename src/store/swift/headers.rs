@@ -108,7 +108,8 @@ pub(super) fn md5_of(hex: &str) -> Option<[u8; 16]> {
 }
 
 pub(super) fn hex(md5: [u8; 16]) -> String {
-    md5.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).expect("below 16");
+    md5.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// What travels with the object besides its bytes: all but what is ours.

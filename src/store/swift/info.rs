@@ -31,6 +31,7 @@ struct Info {
 
 /// What is missing is as in Swift's own defaults; Ceph's gateway says little of metadata.
 #[derive(Deserialize)]
+#[expect(clippy::struct_field_names, reason = "as Swift names them")]
 struct Core {
     max_file_size: u64,
     max_object_name_length: Option<usize>,

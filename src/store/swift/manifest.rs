@@ -27,7 +27,10 @@ const KNOWN_MAX: usize = 10_000;
 
 /// What is known of objects that are manifests, by name and `ETag`.
 #[derive(Debug, Default)]
-pub(super) struct Cache(HashMap<(Key, String), Option<(Instant, Arc<Manifest>)>>);
+pub(super) struct Cache(HashMap<(Key, String), Option<Kept>>);
+
+/// A manifest, and when it was read.
+type Kept = (Instant, Arc<Manifest>);
 
 /// A manifest of which every segment is a whole object.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! The store `swift`: OpenStack's object storage, by a client of our own.
+//! The store `swift`: `OpenStack`'s object storage, by a client of our own.
 //!
 //! An object lies in a container of an account. Large ones are manifests over segments, and both their boundaries and
 //! the `ETag` that comes of them are kept, because Trove's records name it. Whether an object has the final name is

@@ -121,7 +121,7 @@ impl Outcome {
             Some(412) => Ok(false),
             Some(400) if !self.errors.is_empty() => {
                 let errors = self.errors.iter().map(|(name, what)| format!("{name}: {what}"));
-                Err(lost(attempt, &format!("{host} misses segments of it ({})", some(errors.collect()))))
+                Err(lost(attempt, &format!("{host} misses segments of it ({})", some(&errors.collect::<Vec<_>>()))))
             }
             Some(status) => {
                 let body = super::error::said(self.body.as_bytes()).unwrap_or(self.status);
@@ -140,7 +140,7 @@ impl Outcome {
 }
 
 /// The first few of many.
-fn some(texts: Vec<String>) -> String {
+fn some(texts: &[String]) -> String {
     const SHOWN: usize = 3;
     match texts.len().checked_sub(SHOWN) {
         None | Some(0) => texts.join(", "),
