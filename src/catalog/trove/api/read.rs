@@ -26,6 +26,16 @@ impl TroveApi {
         self.read_ledger(projects).await.map_err(CatalogError)
     }
 
+    /// The project that the token is for, if it is for one.
+    ///
+    /// # Errors
+    /// As [`TroveApi::ledger`].
+    pub async fn own_project(&self) -> Result<Option<String>, Failure> {
+        let token = self.session.token(&Scope::Own).await.map_err(Trouble::Session);
+        let token = token.map_err(|trouble| trouble.failure("find its own project", Cause::SourceUnreadable))?;
+        Ok(token.project_id.clone())
+    }
+
     async fn read_ledger(&self, projects: Option<&[String]>) -> Result<Ledger, Failure> {
         let mut ledger = Ledger::default();
         let mut versions = None;
