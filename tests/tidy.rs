@@ -29,7 +29,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("openstack", &["http", "suggest", "throttle"]),
     ("store", &["address", "failure", "fault", "http", "id", "openstack", "throttle"]),
     ("copy", &["failure", "fault", "id", "store"]),
-    ("catalog", &["failure", "id"]),
+    ("catalog", &["failure", "fault", "http", "id", "openstack", "throttle"]),
     ("database", &["failure", "fault", "id", "state"]),
     ("regions", &["address", "failure", "plan", "store", "throttle"]),
     ("register", &["catalog", "database", "failure", "fault", "id", "store"]),

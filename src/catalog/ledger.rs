@@ -134,6 +134,11 @@ impl Ledger {
         self.records.values().map(|line| &line.record)
     }
 
+    /// Adds a line or row that could not be read.
+    pub fn add_unreadable(&mut self, line: UnreadableLine) {
+        self.unreadable.push(line);
+    }
+
     /// Lines that could not be read; never silently dropped.
     #[must_use]
     pub fn unreadable(&self) -> &[UnreadableLine] {

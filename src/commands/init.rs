@@ -87,10 +87,10 @@ fn not_recorded(ledger: &Ledger, objects: &[Listed]) -> Vec<(String, String)> {
 
 /// The plan but for its backups.
 fn plan(args: &InitArgs) -> Result<Written, CommandError> {
-    let mut regions = vec![(SOURCE.to_owned(), WrittenRegion { store: place::store(&args.from)? })];
+    let mut regions = vec![(SOURCE.to_owned(), WrittenRegion::with_store(place::store(&args.from)?))];
     for (number, target) in (1..).zip(&args.to) {
         let name = if args.to.len() == 1 { "target".to_owned() } else { format!("target-{number}") };
-        regions.push((name, WrittenRegion { store: place::store(target)? }));
+        regions.push((name, WrittenRegion::with_store(place::store(target)?)));
     }
     let written = Written {
         version: 1,
