@@ -54,7 +54,12 @@ async fn a_second_attempt_finds_the_name_taken_and_only_its_own_segments_go() {
     let (first, second) = (begin(&bed, "a.gz", TOKEN).await, begin(&bed, "a.gz", OTHER).await);
     let parts = bed.send(&first, &SEGMENTS).await;
     let others = bed.send(&second, &SEGMENTS).await;
-    let near = [format!("a_{OTHER}_1"), format!("a_{OTHER}_0000000x"), format!("ab_{OTHER}_00000000"), "a_00000000".to_owned()];
+    let near = [
+        format!("a_{OTHER}_1"),
+        format!("a_{OTHER}_0000000x"),
+        format!("ab_{OTHER}_00000000"),
+        "a_00000000".to_owned(),
+    ];
     for name in &near {
         bed.write(name, &[], b"somebody else's").await;
     }
