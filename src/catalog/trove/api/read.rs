@@ -86,12 +86,14 @@ impl TroveApi {
         Ok(all)
     }
 
-    /// The datastore versions of the region that are switched on.
+    /// The datastore versions of the region that are switched on, asked with a token of `project`; without one, of the
+    /// cloud entry's own.
     ///
     /// # Errors
     /// When Trove cannot be reached, or does not let us look.
-    pub async fn versions(&self) -> Result<Vec<DatastoreVersion>, Failure> {
-        self.versions_as(&Scope::Own).await
+    pub async fn versions(&self, project: Option<&str>) -> Result<Vec<DatastoreVersion>, Failure> {
+        let scope = project.map_or(Scope::Own, |project| Scope::Project(project.to_owned()));
+        self.versions_as(&scope).await
     }
 
     async fn versions_as(&self, scope: &Scope) -> Result<Vec<DatastoreVersion>, Failure> {
