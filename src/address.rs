@@ -132,6 +132,63 @@ fn refuse_secrets(text: &str, start: usize) -> Result<(), AddressError> {
     }
 }
 
+/// Checks the name of a Swift container.
+///
+/// # Errors
+/// [`AddressError`], with the rule.
+pub fn check_swift_container(name: &str) -> Result<(), AddressError> {
+    let why = match name {
+        "" => "it is empty".to_owned(),
+        "." | ".." => "`.` and `..` mean something else in URLs".to_owned(),
+        name if name.len() > CONTAINER_BYTES_MAX => format!("it has {} bytes", name.len()),
+        name if name.contains('/') => "it has a `/`".to_owned(),
+        name => match name.chars().find(|c| c.is_control()) {
+            Some(bad) => format!("it has the character `{}`", bad.escape_debug()),
+            None => return Ok(()),
+        },
+    };
+    Err(AddressError::new(
+        format!("is no container name: {why}"),
+        "1 to 256 bytes without `/`, as in `database_backups`",
+    ))
+}
+
+/// Longest name of a Swift container (Swift, `max_container_name_length`).
+const CONTAINER_BYTES_MAX: usize = 256;
+
+/// Where a Swift answers: an [`Endpoint`] with a path, which ends in `/v1`; it may be left out where it is only that.
+/// The result has no `/` at its end.
+///
+/// # Errors
+/// [`AddressError`], as [`Endpoint::parse`].
+pub fn swift_url(text: &str, insecure: bool) -> Result<String, AddressError> {
+    let (endpoint, path) = with_path(text, insecure)?;
+    match path.trim_end_matches('/') {
+        "" => Ok(format!("{}/v1", endpoint.url())),
+        path if path.ends_with("/v1") => Ok(format!("{}{path}", endpoint.url())),
+        _ => Err(AddressError::new(
+            "does not end in `/v1`",
+            "write the address of all accounts, as in `https://host/v1`; `account` and `container` say which is meant",
+        )),
+    }
+}
+
+/// An [`Endpoint`] with any path behind it, as those of services are. The result has no `/` at its end.
+///
+/// # Errors
+/// [`AddressError`], as [`Endpoint::parse`].
+pub fn service_url(text: &str, insecure: bool) -> Result<String, AddressError> {
+    let (endpoint, path) = with_path(text, insecure)?;
+    Ok(format!("{}{}", endpoint.url(), path.trim_end_matches('/')))
+}
+
+fn with_path(text: &str, insecure: bool) -> Result<(Endpoint, &str), AddressError> {
+    let start = text.find("://").map_or(0, |at| at + 3);
+    refuse_secrets(text, start)?;
+    let (front, path) = text[start..].find('/').map_or((text, ""), |at| text.split_at(start + at));
+    Ok((Endpoint::parse(front, insecure)?, path))
+}
+
 /// Host and port; none for a `:` without a port.
 fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
     let after_host = authority.rfind(']').map_or(0, |at| at + 1);

@@ -69,6 +69,10 @@ causes! {
     RecordConflict = "record-conflict", Permanent, "the catalog has another record under this id";
     /// One part does not fit into `memory`, or another limit of the plan.
     TooLarge = "too-large", Permanent, "too large for the plan's limits";
+    /// The target region has nothing that stands for a datastore version or tenant of the source.
+    NoCounterpart = "no-counterpart", Permanent, "the target region has no counterpart";
+    /// A quota of the target's catalog is reached: as many backups as the tenant may have.
+    Quota = "quota", Permanent, "a quota of the target is reached";
     /// The store, the catalog or the database cannot be reached.
     Unreachable = "unreachable", Transient, "a store or catalog cannot be reached";
     /// A fault of Backhaul itself.

@@ -2,13 +2,14 @@
 //!
 //! The tree is the pipeline: a [`plan`] is read, [`survey`]ed against stores and catalogs, drawn as a [`graph`] and
 //! run by the [`engine`], which [`copy`](mod@copy)s and [`register`]s and keeps every fact in the [`database`];
-//! [`report`] shows what [`event`]s tell. [`address`], [`state`], [`graph`], [`schedule`], [`event`] and [`summary`] are pure:
+//! [`report`] shows what [`event`]s tell. [`address`], [`state`], [`graph`], [`schedule`], [`event`], [`summary`] and [`comparison`] are pure:
 //! no clock, no IO. `tests/tidy.rs` holds the direction of imports.
 
 pub mod address;
 pub mod catalog;
 pub mod cli;
 pub mod commands;
+pub mod comparison;
 pub mod copy;
 pub mod database;
 pub mod engine;
@@ -21,6 +22,7 @@ pub mod graph;
 mod http;
 pub mod id;
 pub mod number;
+pub mod openstack;
 pub mod plan;
 pub mod regions;
 pub mod register;
@@ -28,6 +30,7 @@ pub mod report;
 pub mod schedule;
 pub mod state;
 pub mod store;
+mod suggest;
 pub mod summary;
 pub mod survey;
 pub mod throttle;

@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 
 use self::open::Opener;
 use crate::failure::Failure;
-use crate::plan::{CatalogSpec, Place, Region, StoreSpec, WrittenStore};
+use crate::plan::{Region, StoreSpec, WrittenRecords, WrittenRegion, WrittenStore};
 use crate::store::Store;
 use crate::throttle::Throttle;
 
@@ -36,10 +36,9 @@ pub enum Access {
 #[must_use]
 pub fn as_written(regions: &[Region], folder: &Path) -> String {
     // What starts with a reference may be absolute once it is resolved, and then `join` lets it be.
-    let stored = regions.iter().map(|region| StoredRegion {
-        name: region.name.to_string(),
-        folder: folder.to_string_lossy().into_owned(),
-        store: WrittenStore::of(&region.store),
+    let stored = regions.iter().map(|region| {
+        let WrittenRegion { store, records } = WrittenRegion::of(region);
+        StoredRegion { name: region.name.to_string(), folder: folder.to_string_lossy().into_owned(), store, records }
     });
     serde_json::to_string(&stored.collect::<Vec<_>>()).expect("texts serialize")
 }
@@ -59,12 +58,8 @@ pub fn recorded(text: &str, environment: &Environment) -> Result<Regions, serde_
     let stored: Vec<StoredRegion> = serde_json::from_value(stored.into_iter().map(Value::Object).collect())?;
     let folder = stored.first().map(|region| PathBuf::from(&region.folder)).unwrap_or_default();
     let specs = stored.into_iter().map(|region| {
-        Ok(Region {
-            name: region.name.as_str().into(),
-            store: region.store.to_spec().map_err(serde::de::Error::custom)?,
-            catalog: CatalogSpec::Store,
-            place: Place::default(),
-        })
+        let written = WrittenRegion { store: region.store, records: region.records };
+        written.to_spec(region.name.as_str().into()).map_err(serde::de::Error::custom)
     });
     let specs: Vec<Region> = specs.collect::<Result<_, serde_json::Error>>()?;
     let throttles = specs.iter().map(|_| Throttle::unlimited()).collect();
@@ -78,6 +73,8 @@ struct StoredRegion {
     folder: String,
     #[serde(flatten)]
     store: WrittenStore,
+    #[serde(flatten)]
+    records: WrittenRecords,
 }
 
 /// Why a region is opened.
@@ -190,7 +187,8 @@ regions:
   vault: { store: { type: s3, bucket: dr-vault, prefix: a, access_key_id: AKIA, secret_access_key: \"${S}\", timeout: 5m } }
   box: { store: { type: azure, account: acct, container: box, sas_token: \"${T}\", ca_file: ca.pem } }
   pail: { store: { type: gcs, bucket: pail, endpoint: \"http://127.0.0.1:4443\" } }
-backups: [{ id: x, from: here, to: [vault, box, pail] }]
+  cloud: { store: { type: swift, cloud: two, account: per-tenant }, catalog: { type: trove-database, url: \"${DB}\" }, tenants: t.csv, copy_from: false }
+backups: [{ id: x, from: here, to: [vault, box, pail, cloud] }]
 ";
 
     fn environment() -> Environment {
@@ -206,14 +204,16 @@ backups: [{ id: x, from: here, to: [vault, box, pail] }]
             r#"[{"name":"here","folder":"/plans","type":"file","path":"./here","identity":"/old"},"#.to_owned()
                 + r#"{"name":"vault","folder":"/plans","type":"s3","bucket":"dr-vault","prefix":"a/","access_key_id":"AKIA","secret_access_key":"${S}","timeout":"5m"},"#
                 + r#"{"name":"box","folder":"/plans","type":"azure","account":"acct","container":"box","sas_token":"${T}","ca_file":"ca.pem"},"#
-                + r#"{"name":"pail","folder":"/plans","type":"gcs","bucket":"pail","endpoint":"http://127.0.0.1:4443"}]"#
+                + r#"{"name":"pail","folder":"/plans","type":"gcs","bucket":"pail","endpoint":"http://127.0.0.1:4443"},"#
+                + r#"{"name":"cloud","folder":"/plans","type":"swift","cloud":"two","account":"per-tenant","access":"each-project","catalog":{"type":"trove-database","url":"${DB}"},"tenants":"t.csv","copy_from":false}]"#
         );
         let regions = recorded(&text, &environment()).expect("readable");
         assert_eq!(regions.folder, plan.folder);
         for (recorded, planned) in regions.specs().iter().zip(&plan.regions) {
-            assert_eq!((&recorded.name, &recorded.store), (&planned.name, &planned.store));
+            let planned = Region { place: crate::plan::Place::default(), ..planned.clone() };
+            assert_eq!(recorded, &planned);
         }
-        assert_eq!(regions.specs().len(), 4);
+        assert_eq!(regions.specs().len(), 5);
     }
 
     #[test]

@@ -178,7 +178,7 @@ fn verify_again(bed: &Bed, what: &str) {
     assert_eq!(gone.len(), 1, "{what}: one row is FAILED");
     let lines = support::record_lines(&bed.target("two"));
     let newest = lines.iter().filter(|(_, record)| record.id == gone[0].id).max_by_key(|(object, _)| object.clone());
-    let state = newest.map(|(_, record)| record.state);
+    let state = newest.map(|(_, record)| record.state.clone());
     assert_eq!(state, Some(backhaul::catalog::RecordState::Failed), "{what}: the catalog still says COMPLETED");
     assert_eq!(support::temporaries(bed), Vec::<std::path::PathBuf>::new(), "{what}: left behind");
 }

@@ -169,3 +169,37 @@ fn one_prefix_inside_another_overlaps() {
     assert!(!overlap(&at("abc", ""), &at("abcd", "")));
     assert!(!overlap("s3://old/abc", "s3://old/abcd/") && overlap("s3://old/abc", "s3://old/abc/x/"));
 }
+
+#[test]
+fn the_address_of_a_swift_ends_in_v1() {
+    let url = |text: &str| swift_url(text, false).map_err(|error| error.message);
+    for (text, expected) in [
+        ("https://Swift.example.com", "https://swift.example.com/v1"),
+        ("https://swift.example.com:443/v1/", "https://swift.example.com/v1"),
+        ("https://host:8080/swift/v1", "https://host:8080/swift/v1"),
+        ("http://127.0.0.1:18081/v1", "http://127.0.0.1:18081/v1"),
+    ] {
+        assert_eq!(url(text).as_deref(), Ok(expected), "{text}");
+    }
+    for (text, message) in [
+        ("https://host/v1/AUTH_x", "does not end in `/v1`"),
+        ("https://host/v1?x=1", "has a query behind its host"),
+        ("https://u:p@host/v1", "has a user name or a password in it"),
+        ("host/v1", "is no URL"),
+        ("https:///v1", "has no valid host name or address"),
+    ] {
+        assert_eq!(url(text), Err(message.to_owned()), "{text}");
+    }
+    assert!(swift_url("http://host/v1", false).is_err());
+    assert_eq!(service_url("https://host:35357/identity/v3/", false).as_deref(), Ok("https://host:35357/identity/v3"));
+}
+
+#[test]
+fn the_name_of_a_swift_container_has_no_slash() {
+    for name in ["database_backups", "z", "日本", "with space", &"c".repeat(256)] {
+        assert_eq!(check_swift_container(name), Ok(()), "{name}");
+    }
+    for name in ["", ".", "..", "a/b", "a\nb", &"c".repeat(257), &"日".repeat(86)] {
+        assert!(check_swift_container(name).is_err(), "{name}");
+    }
+}

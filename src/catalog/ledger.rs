@@ -1,6 +1,6 @@
 //! All records of a store, merged: per id the newest line counts. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -13,6 +13,14 @@ pub struct Ledger {
     records: BTreeMap<Uuid, Line>,
     conflicts: BTreeMap<Uuid, Conflict>,
     unreadable: Vec<UnreadableLine>,
+    /// Records by the id that their objects are named by, where that is not their own.
+    stems: BTreeMap<Uuid, BTreeSet<Uuid>>,
+}
+
+/// The id that an object is named by: its file name up to the first dot.
+fn stem(location: &str) -> Option<Uuid> {
+    let name = location.rsplit('/').next()?;
+    name.split('.').next()?.parse().ok()
 }
 
 /// A record and the record object it is in.
@@ -52,13 +60,15 @@ impl Ledger {
             if line.is_empty() {
                 continue;
             }
-            match serde_json::from_slice::<Record>(line) {
+            let read = serde_json::from_slice::<Record>(line).map_err(|error| error.to_string());
+            match read.and_then(|record| match record.missing() {
+                None => Ok(record),
+                Some(field) => Err(format!("missing field `{field}`")),
+            }) {
                 Ok(record) => self.insert(&object, record),
-                Err(error) => self.unreadable.push(UnreadableLine {
-                    object: object.to_string(),
-                    line: number,
-                    reason: error.to_string(),
-                }),
+                Err(reason) => {
+                    self.unreadable.push(UnreadableLine { object: object.to_string(), line: number, reason });
+                }
             }
         }
     }
@@ -67,8 +77,9 @@ impl Ledger {
     pub fn insert(&mut self, object: &Arc<str>, record: Record) {
         let id = record.id;
         if let Some(older) = self.records.get(&id) {
+            let digest = |record: &Record| record.sha256.map_or_else(|| "none".to_owned(), |sha256| sha256.to_string());
             let difference = if older.record.sha256 != record.sha256 {
-                Some(("digest", [older.record.sha256.to_string(), record.sha256.to_string()]))
+                Some(("digest", [digest(&older.record), digest(&record)]))
             } else if older.record.location != record.location {
                 Some(("location", [older.record.location.clone(), record.location.clone()]))
             } else {
@@ -79,7 +90,25 @@ impl Ledger {
                 self.conflicts.insert(id, Conflict { objects, field, values });
             }
         }
+        if let Some(stem) = stem(&record.location).filter(|stem| *stem != id) {
+            self.stems.entry(stem).or_default().insert(id);
+        }
         self.records.insert(id, Line { record, object: Arc::clone(object) });
+    }
+
+    /// The record of the copy with the target id `id`: the one under that id, else one whose object has the id as its
+    /// name up to the first dot, which is how a copy is found again in a catalog that gives ids of its own. Where several
+    /// are of that object, one that can be restored is preferred, then the one that changed last.
+    #[must_use]
+    pub fn copy_of(&self, id: Uuid) -> Option<&Record> {
+        let own = self.get(id);
+        if own.is_some() {
+            return own;
+        }
+        let of_object = self.stems.get(&id)?.iter().filter_map(|id| self.get(*id));
+        of_object
+            .filter(|record| stem(&record.location) == Some(id))
+            .max_by_key(|record| (record.is_restorable(), record.recorded_ms, record.id))
     }
 
     /// The record object that the newest line under `id` is in.
@@ -105,6 +134,11 @@ impl Ledger {
         self.records.values().map(|line| &line.record)
     }
 
+    /// Adds a line or row that could not be read.
+    pub fn add_unreadable(&mut self, line: UnreadableLine) {
+        self.unreadable.push(line);
+    }
+
     /// Lines that could not be read; never silently dropped.
     #[must_use]
     pub fn unreadable(&self) -> &[UnreadableLine] {
@@ -128,9 +162,9 @@ mod tests {
             location: location.into(),
             backup_type: None,
             size: None,
-            bytes: 5,
-            sha256: Sha256Digest([digest; 32]),
-            verified: "read back".into(),
+            bytes: Some(5),
+            sha256: Some(Sha256Digest([digest; 32])),
+            verified: Some("read back".into()),
             checksum: None,
             tenant_id: None,
             instance_id: None,
@@ -140,9 +174,18 @@ mod tests {
             parent_id: None,
             datastore: None,
             datastore_version: None,
+            datastore_version_number: None,
             metadata: BTreeMap::new(),
-            source: Origin { region: "one".into(), store: "file:/one".into(), id: None, location: location.into() },
+            source: Some(Origin {
+                region: "one".into(),
+                store: "file:/one".into(),
+                id: None,
+                location: location.into(),
+            }),
             recorded_ms: 7,
+            storage_driver: None,
+            location_url: None,
+            unusable: None,
         }
     }
 
@@ -162,7 +205,7 @@ mod tests {
             ("1", vec![record(1, "a", 1, RecordState::Completed), record(2, "b", 2, RecordState::Completed)]),
             ("2", vec![record(1, "a", 1, RecordState::Failed)]),
         ]);
-        assert_eq!(ledger.get(Uuid::from_u128(1)).map(|record| record.state), Some(RecordState::Failed));
+        assert_eq!(ledger.get(Uuid::from_u128(1)).map(|record| record.state.clone()), Some(RecordState::Failed));
         assert_eq!(ledger.records().count(), 2);
         assert_eq!(ledger.conflict(Uuid::from_u128(1)), None);
     }
@@ -191,5 +234,58 @@ mod tests {
         full.size = Some(0.125);
         let text = serde_json::to_string(&full).expect("serializes");
         assert_eq!(serde_json::from_str::<Record>(&text).expect("parses"), full);
+    }
+
+    #[test]
+    fn records_of_a_store_must_have_what_a_receipt_has() {
+        let line = serde_json::to_value(record(1, "a", 1, RecordState::Completed)).expect("serializes");
+        for field in ["bytes", "sha256", "verified", "source", "state", "location", "name", "recorded_ms"] {
+            for gone in [true, false] {
+                let mut line = line.clone();
+                if gone {
+                    line.as_object_mut().expect("an object").remove(field);
+                } else {
+                    line[field] = serde_json::Value::Null;
+                }
+                let mut ledger = Ledger::default();
+                ledger.add("1", line.to_string().as_bytes());
+                assert_eq!((ledger.unreadable().len(), ledger.records().count()), (1, 0), "{field}");
+            }
+        }
+    }
+
+    #[test]
+    fn lines_are_written_as_ever() {
+        let text = serde_json::to_string(&record(1, "a", 1, RecordState::Completed)).expect("serializes");
+        let expected = format!(
+            r#"{{"id":"{}","name":"orders","state":"COMPLETED","location":"a","bytes":5,"sha256":"{}","verified":"read back","source":{{"region":"one","store":"file:/one","location":"a"}},"recorded_ms":7}}"#,
+            Uuid::from_u128(1),
+            "01".repeat(32)
+        );
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn copies_are_found_by_id_or_by_the_name_of_their_object() {
+        let id = Uuid::from_u128;
+        let named =
+            |own: u128, object: u128, state| record(own, &format!("AUTH_t/box/{}.xbstream.gz", id(object)), 1, state);
+        let mut late = named(12, 2, RecordState::Completed);
+        late.recorded_ms = 9;
+        let all = vec![
+            named(1, 1, RecordState::Completed),
+            named(10, 2, RecordState::Failed),
+            named(11, 2, RecordState::Completed),
+            late,
+            named(13, 3, RecordState::Failed),
+            record(14, "AUTH_t/box/orders.gz", 1, RecordState::Completed),
+        ];
+        let ledger = ledger(&[("1", all)]);
+        let found = |wanted| ledger.copy_of(id(wanted)).map(|record| record.id);
+        assert_eq!(found(1), Some(id(1)));
+        assert_eq!(found(2), Some(id(12)));
+        assert_eq!(found(3), Some(id(13)));
+        assert_eq!(found(10), Some(id(10)));
+        assert_eq!(found(4), None);
     }
 }

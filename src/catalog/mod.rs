@@ -3,6 +3,8 @@
 
 mod ledger;
 mod shelf;
+mod state;
+pub mod trove;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -15,18 +17,10 @@ use crate::id::{Key, Sha256Digest};
 
 pub use ledger::{Conflict, Ledger, UnreadableLine};
 pub use shelf::{RECORDS_FOLDER, Shelf, ShelfError, StoreCatalog, batch_of, record_object};
+pub use state::RecordState;
 
-/// Whether a recorded backup can be restored, in the words of its catalog.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum RecordState {
-    /// Finished; can be restored.
-    Completed,
-    /// Found broken or gone by `verify`.
-    Failed,
-}
-
-/// One backup as its catalog describes it: a line of a record object, and the receipt of a copy.
+/// One backup as its catalog describes it. In a store it is a line of a record object and the receipt of a copy, and
+/// has all that [`Record::missing`] asks for; Trove knows less.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// The record's id in this catalog.
@@ -50,12 +44,15 @@ pub struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<f64>,
     /// Size of the object in bytes.
-    pub bytes: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
     /// Digest of the whole object.
-    pub sha256: Sha256Digest,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Sha256Digest>,
     /// How the digest was proved for what lies in the store.
-    pub verified: String,
-    /// Checksum of the original catalog, where it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<String>,
+    /// Checksum of the original catalog, where it had one: for Trove the object's `ETag`, without quotes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checksum: Option<String>,
     /// Its owner.
@@ -82,13 +79,26 @@ pub struct Record {
     /// Name of the datastore's version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub datastore_version: Option<String>,
+    /// Number of the datastore's version (`8.0.36` of the version `8.0`), where the catalog tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub datastore_version_number: Option<String>,
     /// The object's own metadata.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
     /// What it is a copy of.
-    pub source: Origin,
-    /// When the line was written, milliseconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Origin>,
+    /// When the line was written, or the row last changed; milliseconds since the epoch.
     pub recorded_ms: i64,
+    /// What Trove keeps the backup's bytes with (`swift`, `cinder`), where its catalog tells it. Never in a store.
+    #[serde(skip)]
+    pub storage_driver: Option<String>,
+    /// The location as Trove has it, a URL. Only its account, container and object are ever used, as in Trove itself.
+    #[serde(skip)]
+    pub location_url: Option<String>,
+    /// Why nothing can be done with this backup although its catalog counts it as finished.
+    #[serde(skip)]
+    pub unusable: Option<Failure>,
 }
 
 /// What a copy is a copy of.
@@ -106,11 +116,33 @@ pub struct Origin {
 }
 
 impl Record {
+    /// Whether its catalog says that it is finished and there.
+    #[must_use]
+    pub const fn is_restorable(&self) -> bool {
+        self.state.is_restorable()
+    }
+
+    /// The first field that a line of a store needs and does not have.
+    #[must_use]
+    pub fn missing(&self) -> Option<&'static str> {
+        let fields = [
+            ("bytes", self.bytes.is_some()),
+            ("sha256", self.sha256.is_some()),
+            ("verified", self.verified.is_some()),
+            ("source", self.source.is_some()),
+        ];
+        fields.into_iter().find(|(_, there)| !there).map(|(name, _)| name)
+    }
+
     /// The object in the catalog's own store.
     ///
     /// # Errors
-    /// A failure of the whole record, where a name came in from outside that no store can hold.
+    /// A failure of the whole record, where a name came in from outside that no store can hold, or where the backup is
+    /// [`unusable`](Record::unusable).
     pub fn key(&self) -> Result<Key, Failure> {
+        if let Some(failure) = &self.unusable {
+            return Err(failure.clone());
+        }
         Key::parse(&self.location).map_err(|error| {
             Failure::new(
                 Cause::RecordConflict,

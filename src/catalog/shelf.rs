@@ -120,7 +120,8 @@ impl<S: Shelf + Sync> StoreCatalog<S> {
         there.add(name, &text);
         let same = |record: &Record| {
             there.get(record.id).is_some_and(|other| -> bool {
-                let facts = |record: &Record| -> (Sha256Digest, String) { (record.sha256, record.location.clone()) };
+                let facts =
+                    |record: &Record| -> (Option<Sha256Digest>, String) { (record.sha256, record.location.clone()) };
                 facts(other) == facts(record)
             })
         };

@@ -76,6 +76,8 @@ fn not_recorded(ledger: &Ledger, objects: &[Listed]) -> Vec<(String, String)> {
         if record.state == RecordState::Failed {
             let why = record.reason.as_deref().unwrap_or("no reason was recorded").escape_debug().to_string();
             left_out.push((record.name.escape_debug().to_string(), format!("its record says FAILED: {why}")));
+        } else if let Some(failure) = record.unusable.as_ref().filter(|_| record.is_restorable()) {
+            left_out.push((record.name.escape_debug().to_string(), failure.message.clone()));
         }
     }
     let without = objects.iter().filter(|object| !locations.contains(object.key.as_str()));
@@ -85,10 +87,10 @@ fn not_recorded(ledger: &Ledger, objects: &[Listed]) -> Vec<(String, String)> {
 
 /// The plan but for its backups.
 fn plan(args: &InitArgs) -> Result<Written, CommandError> {
-    let mut regions = vec![(SOURCE.to_owned(), WrittenRegion { store: place::store(&args.from)? })];
+    let mut regions = vec![(SOURCE.to_owned(), WrittenRegion::with_store(place::store(&args.from)?))];
     for (number, target) in (1..).zip(&args.to) {
         let name = if args.to.len() == 1 { "target".to_owned() } else { format!("target-{number}") };
-        regions.push((name, WrittenRegion { store: place::store(target)? }));
+        regions.push((name, WrittenRegion::with_store(place::store(target)?)));
     }
     let written = Written {
         version: 1,
@@ -125,7 +127,8 @@ fn emptied(written: &Written) -> Result<Plan, CommandError> {
 
 /// An entry for each restorable record: chains together, parents first, the newest chain first.
 fn of_records(ledger: &Ledger, to: &[String]) -> Vec<WrittenEntry> {
-    let restorable: Vec<&Record> = ledger.records().filter(|record| record.state == RecordState::Completed).collect();
+    let restorable: Vec<&Record> =
+        ledger.records().filter(|record| record.is_restorable() && record.unusable.is_none()).collect();
     let ids: BTreeSet<_> = restorable.iter().map(|record| record.id).collect();
     let is_root = |record: &&&Record| record.parent_id.is_none_or(|parent| !ids.contains(&parent));
     let mut roots: Vec<&Record> = restorable.iter().filter(is_root).copied().collect();

@@ -29,7 +29,7 @@ const PAGE: usize = 2_000;
 const IDS: usize = 1_000;
 
 /// Columns that [`Row::to_insert`] fills.
-const INSERT_COLUMNS: usize = 35;
+const INSERT_COLUMNS: usize = 37;
 
 /// Reading.
 ///

@@ -105,6 +105,10 @@ pub struct Row {
     pub copied_ms: Option<i64>,
     /// When it was registered.
     pub completed_ms: Option<i64>,
+    /// Whose it is in its source region; [`Row::tenant_id`] is whose the copy is.
+    pub source_tenant_id: Option<String>,
+    /// Datastore version by number, where the catalog has one beside the name.
+    pub datastore_version_number: Option<String>,
 }
 
 impl Row {
@@ -174,6 +178,8 @@ impl Row {
             changed_ms: 0,
             copied_ms: None,
             completed_ms: None,
+            source_tenant_id: None,
+            datastore_version_number: None,
         }
     }
 
@@ -248,6 +254,8 @@ impl Row {
             changed_ms: cells.get(Column::ChangedMs)?,
             copied_ms: cells.get(Column::CopiedMs)?,
             completed_ms: cells.get(Column::CompletedMs)?,
+            source_tenant_id: cells.get(Column::SourceTenantId)?,
+            datastore_version_number: cells.get(Column::DatastoreVersionNumber)?,
         })
     }
 
@@ -293,6 +301,8 @@ impl Row {
             && self.source_location == other.source_location
             && self.datastore == other.datastore
             && self.datastore_version == other.datastore_version
+            && self.source_tenant_id == other.source_tenant_id
+            && self.datastore_version_number == other.datastore_version_number
             && self.expected_sha256 == other.expected_sha256
             && self.metadata == other.metadata
     }
@@ -318,6 +328,8 @@ impl Row {
             source_location: Set(self.source_location.clone()),
             datastore: Set(self.datastore.clone()),
             datastore_version: Set(self.datastore_version.clone()),
+            source_tenant_id: Set(self.source_tenant_id.clone()),
+            datastore_version_number: Set(self.datastore_version_number.clone()),
             expected_sha256: Set(self.expected_sha256.map(|digest| digest.to_string())),
             metadata: Set(metadata_column(&self.metadata)),
             changed_ms: Set(now_ms),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::{Span, Timestamp};
 use reqwest::header::{HeaderMap, HeaderName, RETRY_AFTER};
+use serde_json::Value;
 
 /// Longest `Retry-After` that is believed; more counts as this.
 const LONGEST_WAIT: Duration = Duration::from_mins(5);
@@ -66,6 +67,11 @@ impl Answer {
         let _ = LAST.try_with(|last| last.lock().unwrap_or_else(PoisonError::into_inner).trouble = Some(trouble));
     }
 
+    /// Adds the other side's own words to the last answer, from an error's body that only the client can read.
+    pub(crate) fn add_message(message: String) {
+        let _ = LAST.try_with(|last| last.lock().unwrap_or_else(PoisonError::into_inner).message = Some(message));
+    }
+
     /// What went wrong, in words; none if nothing was sent.
     pub(crate) fn in_words(&self) -> Option<String> {
         let host = &self.host;
@@ -93,19 +99,36 @@ impl Answer {
     }
 
     /// Reads code and text from the body of an error: `<Code>…</Code><Message>…</Message>`, as S3, GCS and Azure
-    /// write it. Anything else (a proxy's page) gives neither.
+    /// write it, or `{"badRequest": {"message": "…"}}`, as `OpenStack` does. Anything else (a proxy's page) gives neither.
     pub(super) fn with_error_body(mut self, body: &[u8]) -> Self {
+        if let Ok(Value::Object(members)) = serde_json::from_slice(body) {
+            (self.code, self.message) = json_error(&members);
+            return self;
+        }
         let text = String::from_utf8_lossy(body);
         let element = |name: &str| {
             let (_, rest) = text.split_once(&format!("<{name}>"))?;
             let (inner, _) = rest.split_once(&format!("</{name}>"))?;
-            let one_line = inner.split_whitespace().collect::<Vec<_>>().join(" ");
-            (!one_line.is_empty()).then(|| one_line.chars().take(200).collect::<String>())
+            one_line(inner)
         };
         self.code = element("Code").or_else(|| self.header("x-ms-error-code").map(str::to_owned));
         self.message = element("Message").map(|message| message.trim_end_matches('.').to_owned());
         self
     }
+}
+
+fn one_line(text: &str) -> Option<String> {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    (!line.is_empty()).then(|| line.chars().take(200).collect())
+}
+
+/// Code and text of an error of `OpenStack`: one member, named by the kind of error (in Keystone always `error`, which
+/// has a `title` inside).
+fn json_error(members: &serde_json::Map<String, Value>) -> (Option<String>, Option<String>) {
+    let Some((kind, error)) = members.iter().next().filter(|_| members.len() == 1) else { return (None, None) };
+    let text = |name: &str| error.get(name).and_then(Value::as_str).and_then(one_line);
+    let code = text("title").or_else(|| Some(kind.clone()));
+    (code, text("message").map(|message| message.trim_end_matches('.').to_owned()))
 }
 
 /// `Retry-After` as seconds or as a date (RFC 9110 §10.2.3). Nonsense is none; a date that is past is none too.
@@ -151,6 +174,22 @@ mod tests {
             (Some("SlowDown"), Some("Please reduce your rate"))
         );
         assert_eq!(Answer::default().with_error_body(b"<html>a proxy").code, None);
+    }
+
+    #[test]
+    fn an_error_of_openstack_gives_its_kind_and_text() {
+        let read = |body: &str| {
+            let answer = Answer::default().with_error_body(body.as_bytes());
+            (answer.code, answer.message)
+        };
+        let both = |code: &str, message: &str| (Some(code.to_owned()), Some(message.to_owned()));
+        let keystone = r#"{"error":{"code":401,"message":"Not\nyou.","title":"Unauthorized"}}"#;
+        assert_eq!(read(keystone), both("Unauthorized", "Not you"));
+        let trove = r#"{"overLimit": {"code": 413, "message": "Quota exceeded for resources: ['backups']."}}"#;
+        assert_eq!(read(trove), both("overLimit", "Quota exceeded for resources: ['backups']"));
+        for other in ["{}", "[]", r#"{"a": 1, "b": 2}"#] {
+            assert_eq!(read(other), (None, None), "{other}");
+        }
     }
 
     #[tokio::test]

@@ -35,11 +35,12 @@ const SLOWEST: u64 = 1024;
 /// Bytes of an error's body that are read.
 const ERROR_BODY_MAX: usize = 64 * 1024;
 
-/// Makes the HTTP client of one store. `ca` is a bundle of PEM certificates that are trusted besides the system's.
+/// Makes the HTTP client of one store. `ca` is a bundle of PEM certificates that are trusted besides the system's; with
+/// `verify` false no certificate is looked at.
 ///
 /// # Errors
 /// A bundle that cannot be read, or no trusted certificates at all: why, in one line.
-pub(crate) fn client(ca: Option<&[u8]>) -> Result<reqwest::Client, String> {
+pub(crate) fn client(ca: Option<&[u8]>, verify: bool) -> Result<reqwest::Client, String> {
     // Whoever comes second finds the same one installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let refused = |error: reqwest::Error| reason(&error);
@@ -51,6 +52,9 @@ pub(crate) fn client(ca: Option<&[u8]>) -> Result<reqwest::Client, String> {
         .pool_idle_timeout(IDLE_TIMEOUT);
     if let Some(pem) = ca {
         builder = builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(pem).map_err(refused)?);
+    }
+    if !verify {
+        builder = builder.tls_danger_accept_invalid_certs(true);
     }
     builder.build().map_err(refused)
 }
@@ -105,6 +109,18 @@ impl HttpService for Connector {
         }
         let watch = Watch::new(self.stall);
         *request.body_mut() = Some(self.sent(body, &watch).await);
+        self.exchange(host, request, &watch).await
+    }
+}
+
+impl Connector {
+    /// Sends a request and hands on its answer. `watch` ends it if neither side moves.
+    pub(super) async fn exchange(
+        &self,
+        host: String,
+        request: reqwest::Request,
+        watch: &Watch,
+    ) -> Result<HttpResponse, HttpError> {
         let answered = tokio::select! {
             answered = self.client.execute(request) => answered.map_err(|error| trouble(&error)),
             () = watch.stalled() => Err(Trouble::Stalled(self.stall)),
@@ -119,9 +135,17 @@ impl HttpService for Connector {
         };
         self.answered(host, response).await
     }
-}
 
-impl Connector {
+    /// The limits and counters that everything passes.
+    pub(super) const fn throttle(&self) -> &Throttle {
+        &self.throttle
+    }
+
+    /// Watches over a request that begins now.
+    pub(super) fn watch(&self) -> Watch {
+        Watch::new(self.stall)
+    }
+
     /// The request's body, its bytes let through by the throttle slice by slice, each a sign of life.
     async fn sent(&self, body: HttpRequestBody, watch: &Watch) -> reqwest::Body {
         let length = body.content_length() as u64;
@@ -139,6 +163,7 @@ impl Connector {
             let (throttle, watch) = (throttle.clone(), watch.clone());
             async move {
                 if let Ok(bytes) = &slice {
+                    watch.pause();
                     throttle.write(bytes.len() as u64).await;
                 }
                 watch.sign();
@@ -210,7 +235,7 @@ fn sync_stream<S: Stream + Send>(stream: S) -> impl Stream<Item = S::Item> + Sen
     stream::poll_fn(move |context| stream.lock().expect("polling does not panic").as_mut().poll_next(context))
 }
 
-fn slices(bytes: Result<Bytes, HttpError>) -> Vec<Result<Bytes, HttpError>> {
+pub(super) fn slices<E>(bytes: Result<Bytes, E>) -> Vec<Result<Bytes, E>> {
     let Ok(mut bytes) = bytes else { return vec![bytes] };
     let slice = usize::try_from(SLICE).expect("a quarter of a MiB");
     let mut slices = Vec::with_capacity(bytes.len() / slice + 1);
@@ -255,11 +280,14 @@ impl Pace {
     }
 }
 
+/// The last sign of a request whose next bytes are held back on our side: that is no fault of the other's.
+const PAUSED: u64 = u64::MAX;
+
 /// Ends a request that shows no sign of life.
 #[derive(Debug, Clone)]
-struct Watch {
+pub(super) struct Watch {
     began: Instant,
-    /// Milliseconds after `began`.
+    /// Milliseconds after `began`, or [`PAUSED`].
     last_sign: Arc<AtomicU64>,
     stall: Duration,
 }
@@ -269,14 +297,25 @@ impl Watch {
         Self { began: Instant::now(), last_sign: Arc::default(), stall }
     }
 
-    fn sign(&self) {
+    /// Bytes are on their way again.
+    pub(super) fn sign(&self) {
         let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_sign.store(now, Ordering::Relaxed);
     }
 
+    /// The next bytes wait for a limit of ours, or for those who make them: until the next sign no time counts.
+    pub(super) fn pause(&self) {
+        self.last_sign.store(PAUSED, Ordering::Relaxed);
+    }
+
     async fn stalled(&self) {
         loop {
-            let deadline = self.began + Duration::from_millis(self.last_sign.load(Ordering::Relaxed)) + self.stall;
+            let last_sign = self.last_sign.load(Ordering::Relaxed);
+            if last_sign == PAUSED {
+                tokio::time::sleep(self.stall).await;
+                continue;
+            }
+            let deadline = self.began + Duration::from_millis(last_sign) + self.stall;
             if Instant::now() >= deadline {
                 return;
             }

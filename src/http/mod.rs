@@ -3,8 +3,12 @@
 
 mod answer;
 mod connector;
+mod json;
 mod retry;
+mod send;
 
 pub(crate) use answer::{Answer, Trouble};
 pub(crate) use connector::{AsStored, Connector, client};
+pub(crate) use json::{JsonAnswer, JsonRequest, Repeat};
 pub(crate) use retry::{Done, GaveUp, Patience};
+pub(crate) use send::{Outgoing, Request, Response};

@@ -52,7 +52,26 @@ impl Patience {
     }
 
     /// Makes a call until it succeeds, fails for good, or has failed often enough.
-    pub(crate) async fn call<T, E, F, C>(&self, mut call: C) -> Result<Done<T>, GaveUp>
+    pub(crate) async fn call<T, E, F, C>(&self, call: C) -> Result<Done<T>, GaveUp>
+    where
+        E: Display,
+        F: Future<Output = Result<T, E>>,
+        C: FnMut() -> F,
+    {
+        self.tried(TRIES, call).await
+    }
+
+    /// Makes a call once: one that must not be repeated before somebody has looked what it did.
+    pub(crate) async fn once<T, E, F>(&self, call: impl FnOnce() -> F) -> Result<Done<T>, GaveUp>
+    where
+        E: Display,
+        F: Future<Output = Result<T, E>>,
+    {
+        let mut call = Some(call);
+        self.tried(1, || call.take().expect("a single try")()).await
+    }
+
+    async fn tried<T, E, F, C>(&self, most: u32, mut call: C) -> Result<Done<T>, GaveUp>
     where
         E: Display,
         F: Future<Output = Result<T, E>>,
@@ -85,7 +104,7 @@ impl Patience {
                 self.gate.well();
             }
             let too_long = answer.retry_after.is_some_and(|wait| wait > LONGEST_PAUSE);
-            if !transient || tries == TRIES || too_long {
+            if !transient || tries == most || too_long {
                 return Err(GaveUp { error: error.to_string(), answer, tries, transient, repeated });
             }
             repeated |= !matches!(answer.trouble, Some(Trouble::Connect(_)));
@@ -114,6 +133,8 @@ fn is_transient(answer: &Answer) -> bool {
             ),
         )
         | (Some(409), Some("OperationAborted" | "ConditionalRequestConflict")) => true,
+        // Trove's word for too many requests; without a time it means a quota, which waiting does not raise.
+        (Some(413), _) => answer.retry_after.is_some(),
         (Some(status), _) => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
     }
 }
@@ -152,6 +173,22 @@ mod tests {
             assert_eq!(tries_of(status, None).await, (1, false), "{status}");
         }
         assert_eq!(tries_of(400, Some("BadDigest")).await, (TRIES, true));
+        assert_eq!(tries_of(413, None).await, (1, false), "a quota");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn too_many_requests_is_waited_out_and_a_single_try_stays_one() {
+        let patience = Patience::default();
+        let slow_down = || async {
+            let retry_after = Some(Duration::from_secs(1));
+            Answer { status: Some(413), retry_after, ..Answer::default() }.keep();
+            Err::<(), _>(error())
+        };
+        let began = tokio::time::Instant::now();
+        let gave_up = patience.call(slow_down).await.expect_err("it always fails");
+        assert_eq!((gave_up.tries, gave_up.transient, began.elapsed()), (TRIES, true, Duration::from_secs(3)));
+        let gave_up = patience.once(slow_down).await.expect_err("it always fails");
+        assert_eq!((gave_up.tries, gave_up.transient), (1, true));
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,6 +2,7 @@
 //!
 //! Reading touches nothing but the plan file: no store, no database, and no environment variable is resolved.
 
+mod catalog_spec;
 mod cron;
 mod problem;
 mod read;
@@ -11,7 +12,6 @@ mod scalar;
 mod schema;
 mod shape;
 mod store_spec;
-mod suggest;
 mod unit;
 mod unset;
 mod write;
@@ -24,19 +24,26 @@ use std::time::Duration;
 use crate::id::{Key, Sha256Digest};
 use crate::store::Pin;
 
+pub use catalog_spec::{
+    BadTenants, CatalogSpec, DEFAULT_QUOTA, QuotaRule, Tenants, TroveApiSpec, TroveDatabaseSpec, parse_tenants,
+};
 pub use cron::{NextTime, next_times};
 pub use problem::{Level, Place, Problem, Refused};
 pub use read::{Loaded, parse, read};
 pub use reference::{BadReference, MissingVariable, Reference};
 pub use render::{PROBLEMS_SHOWN_MAX, render};
 pub use schema::json_schema;
-pub use store_spec::{Addressing, AzureSpec, GcsSpec, HttpSpec, S3Spec, STALL_TIMEOUT, StoreSpec};
+pub use store_spec::{
+    Addressing, AzureSpec, CloudSpec, GcsSpec, HttpSpec, S3Spec, SEGMENT_SIZE, STALL_TIMEOUT, StoreSpec, SwiftAccount,
+    SwiftLogin, SwiftSpec, TenantAccess,
+};
 pub use unit::{UnitError, format_bytes, format_duration, format_rate, parse_bytes, parse_duration, parse_rate};
 pub use unset::unset_variables;
 pub use write::{
-    BadStore, NotSavable, Written, WrittenAzure, WrittenDefaults, WrittenEntry, WrittenExcept, WrittenGcs, WrittenHttp,
-    WrittenLimits, WrittenPin, WrittenRegion, WrittenRegionLimits, WrittenRetry, WrittenS3, WrittenSchedule,
-    WrittenSelect, WrittenStore, WrittenTimetable, to_yaml,
+    BadStore, NotSavable, Written, WrittenAzure, WrittenCatalog, WrittenCloud, WrittenDefaults, WrittenEntry,
+    WrittenExcept, WrittenGcs, WrittenHttp, WrittenLimits, WrittenPin, WrittenRecords, WrittenRegion,
+    WrittenRegionLimits, WrittenRetry, WrittenS3, WrittenSchedule, WrittenSelect, WrittenStore, WrittenSwift,
+    WrittenTenants, WrittenTimetable, WrittenTroveApi, WrittenTroveDatabase, to_yaml,
 };
 
 /// Position of a region in [`Plan::regions`].
@@ -79,16 +86,18 @@ pub struct Region {
     pub store: StoreSpec,
     /// Where its records lie.
     pub catalog: CatalogSpec,
+    /// Which of its tenants stand for those of a source; none means that they are the same.
+    pub tenants: Option<Tenants>,
+    /// Which of its datastore versions stand for those of a source, as `datastore/name`, where names differ.
+    pub datastore_versions: Vec<(String, String)>,
+    /// Whether its guests have the key that encrypted backups need.
+    pub backup_key_present: bool,
+    /// Whether backups may be copied from it.
+    pub copy_from: bool,
+    /// Whether backups may be copied to it.
+    pub copy_to: bool,
     /// Where in the plan file it is.
     pub place: Place,
-}
-
-/// A catalog as written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CatalogSpec {
-    /// `type: store`: record objects in the region's own store. The default.
-    Store,
 }
 
 /// How a copy is proved.

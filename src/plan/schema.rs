@@ -10,6 +10,7 @@ const RATE: &str = "^(unlimited|[0-9]+(\\.[0-9]+)? ?(B|KiB|MiB|GiB|TiB) ?/s)$";
 const DURATION: &str = "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$";
 const WINDOW: &str = "^[0-9]{1,2}:[0-9]{2} ?- ?[0-9]{1,2}:[0-9]{2}$";
 const SECRET: &str = "^\\$\\{[A-Za-z_][A-Za-z0-9_]*\\}$";
+const VERSION: &str = "^[^/]+/[^/]+$";
 const CRON: &str = "^\\S+ +\\S+ +\\S+ +\\S+ +\\S+$";
 
 /// The JSON Schema (draft 2020-12) of plan files, as text that ends with a newline.
@@ -87,6 +88,16 @@ fn value(kind: Kind) -> Value {
         Kind::Choice(words, _) => json!({ "enum": words }),
         Kind::Cron => pattern(CRON),
         Kind::Texts { max } => json!({ "oneOf": [text(max), list(text(max))] }),
+        Kind::Tenants => json!({ "oneOf": [text(4096), {
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": text(super::catalog_spec::TENANT_CHARS_MAX),
+        }] }),
+        Kind::Versions => json!({
+            "type": "object",
+            "propertyNames": { "pattern": VERSION },
+            "additionalProperties": pattern(VERSION),
+        }),
         Kind::Map(shape) => mapping(shape),
         Kind::Typed(typed) => match typed.shapes {
             [(_, only)] => mapping(only),
@@ -178,7 +189,7 @@ mod tests {
         let region = &schema["properties"]["regions"]["additionalProperties"]["properties"];
         let stores = region["store"]["oneOf"].as_array().expect("a list");
         let types: Vec<&Value> = stores.iter().map(|store| &store["properties"]["type"]["enum"][0]).collect();
-        assert_eq!(types, ["file", "s3", "gcs", "azure"]);
+        assert_eq!(types, ["file", "s3", "gcs", "azure", "swift"]);
         assert_eq!(schema["properties"]["backups"]["items"]["oneOf"][2], json!({ "required": ["select"] }));
         assert_eq!(schema["required"], json!(["version", "name", "regions", "backups"]));
     }

@@ -1,11 +1,12 @@
 //! The keys of a plan: the one table behind reading, unknown keys, the JSON Schema and the commented plan.
 
+mod regions;
 mod stores;
 
-use stores::STORE;
+pub(super) use regions::REGION;
 
 /// Keys that a mapping can have.
-pub(super) const KEYS_MAX: usize = 13;
+pub(super) const KEYS_MAX: usize = 17;
 
 /// What one mapping may hold.
 pub(super) struct Shape {
@@ -14,8 +15,6 @@ pub(super) struct Shape {
     /// What it is for, in the schema.
     pub(super) doc: &'static str,
     pub(super) keys: &'static [Key],
-    /// Keys of later versions, so that they are not called unknown.
-    pub(super) later: &'static [&'static str],
     /// Sets of keys of which exactly one must be there, for the schema.
     pub(super) one_of: &'static [&'static [&'static str]],
 }
@@ -26,8 +25,6 @@ pub(super) struct Typed {
     pub(super) what: &'static str,
     /// By type.
     pub(super) shapes: &'static [(&'static str, Shape)],
-    /// Types of later versions.
-    pub(super) later: &'static [&'static str],
 }
 
 /// One key of a mapping.
@@ -81,6 +78,10 @@ pub(super) enum Kind {
     TimeZone,
     /// A text, or a list of texts.
     Texts { max: usize },
+    /// Pairs of tenants, or a file of them.
+    Tenants,
+    /// Pairs of `datastore/version`.
+    Versions,
     /// A mapping with fixed keys.
     Map(&'static Shape),
     /// A mapping whose `type` says what its other keys are.
@@ -99,7 +100,7 @@ impl Shape {
 }
 
 const fn shape(what: &'static str, doc: &'static str, keys: &'static [Key]) -> Shape {
-    Shape { what, doc, keys, later: &[], one_of: &[] }
+    Shape { what, doc, keys, one_of: &[] }
 }
 
 const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
@@ -142,37 +143,6 @@ pub(super) static PLAN: Shape = shape(
         key("backups", Kind::List(&ENTRY), "What is copied: single backups by `id` or `location`, many by `select`.").required(),
     ],
 );
-
-pub(super) static REGION: Shape = Shape {
-    later: &["tenants", "datastore_versions"],
-    ..shape(
-        "a region",
-        "A store and a catalog under one name.",
-        &[
-            key("store", Kind::Typed(&STORE), "Where the bytes lie.").required(),
-            key("catalog", Kind::Typed(&CATALOG), "Where the records of the backups lie."),
-        ],
-    )
-};
-
-pub(super) static CATALOG: Typed = Typed {
-    what: "a catalog",
-    shapes: &[(
-        "store",
-        shape(
-            "a catalog",
-            "Where the records of the backups lie.",
-            &[key(
-                "type",
-                Kind::Choice(&["store"], &[]),
-                "`store`: records in the region's own store, under `.backhaul/`.",
-            )
-            .required()
-            .default("store")],
-        ),
-    )],
-    later: &["trove-database", "trove-api"],
-};
 
 pub(super) static DEFAULTS: Shape = shape(
     "`defaults`",

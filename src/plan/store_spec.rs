@@ -7,6 +7,9 @@ use super::Reference;
 /// Longest time without a byte of a request or its answer, where the plan says nothing.
 pub const STALL_TIMEOUT: Duration = Duration::from_mins(1);
 
+/// Size of a segment in Swift where the plan says nothing: Trove's own.
+pub const SEGMENT_SIZE: u64 = 2 << 30;
+
 /// A store as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -24,6 +27,8 @@ pub enum StoreSpec {
     Gcs(GcsSpec),
     /// `type: azure`
     Azure(AzureSpec),
+    /// `type: swift`
+    Swift(SwiftSpec),
 }
 
 /// A bucket of Amazon S3 or of a store that speaks its protocol.
@@ -90,6 +95,67 @@ pub struct AzureSpec {
     pub http: HttpSpec,
 }
 
+/// Accounts of a Swift.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SwiftSpec {
+    /// How to get in, and which Swift it is.
+    pub login: SwiftLogin,
+    /// Whose accounts are meant.
+    pub account: SwiftAccount,
+    /// The container that copies go to; none means the source's own.
+    pub container: Option<Reference>,
+    /// The policy of containers that are made.
+    pub storage_policy: Option<Reference>,
+    /// Size of the segments of objects that come in one piece from other stores, in bytes.
+    pub segment_size: u64,
+    /// How it is reached. The endpoint, which may end in a path up to `/v1`, counts instead of the catalog's; the
+    /// certificates of a cloud are those of its entry in `clouds.yaml` where none are named here.
+    pub http: HttpSpec,
+}
+
+/// How to get into a Swift.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SwiftLogin {
+    /// By Keystone.
+    Keystone(CloudSpec),
+    /// By `TempAuth`.
+    V1 {
+        /// Where it gives tokens.
+        auth_url: Reference,
+        /// As `account:user`.
+        user: Reference,
+        /// A reference.
+        key: Reference,
+    },
+}
+
+/// An `OpenStack` cloud as written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CloudSpec {
+    /// An entry of `clouds.yaml`; none means the environment's `OS_CLOUD` or `OS_*`.
+    pub cloud: Option<Reference>,
+    /// A region of its catalog; none means the entry's own.
+    pub region: Option<Reference>,
+}
+
+/// Whose accounts of a Swift are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SwiftAccount {
+    /// The one of the login: keys are `container/object`.
+    Own,
+    /// That of each tenant: keys are `AUTH_project/container/object`.
+    PerTenant(TenantAccess),
+}
+
+/// How the accounts of many tenants are reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TenantAccess {
+    /// By one token that opens all accounts (role `ResellerAdmin`).
+    Reseller,
+    /// By a token for each project, of a user with a role in each.
+    EachProject,
+}
+
 /// How a store is reached over HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpSpec {
@@ -124,6 +190,14 @@ impl StoreSpec {
                 let keys = [&azure.prefix, &azure.access_key, &azure.sas_token];
                 let own = [Some(&azure.account), Some(&azure.container)];
                 (own.into_iter().chain(keys.map(Option::as_ref)).collect(), Some(&azure.http))
+            }
+            Self::Swift(swift) => {
+                let login = match &swift.login {
+                    SwiftLogin::Keystone(CloudSpec { cloud, region }) => [cloud.as_ref(), region.as_ref(), None],
+                    SwiftLogin::V1 { auth_url, user, key } => [Some(auth_url), Some(user), Some(key)],
+                };
+                let own = [swift.container.as_ref(), swift.storage_policy.as_ref()];
+                (login.into_iter().chain(own).collect(), Some(&swift.http))
             }
         };
         let http = http.into_iter().flat_map(|http| [http.endpoint.as_ref(), http.ca_file.as_ref()]);

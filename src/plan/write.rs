@@ -1,6 +1,7 @@
 //! A plan as YAML, for `init` and for saved plans. What is written here reads as an equal plan.
 
 mod of;
+mod region;
 mod saved;
 mod store;
 
@@ -10,8 +11,11 @@ use serde::{Serialize, Serializer};
 use super::scalar::Meaning;
 use crate::id::Sha256Digest;
 
+pub use region::{
+    WrittenCatalog, WrittenRecords, WrittenRegion, WrittenTenants, WrittenTroveApi, WrittenTroveDatabase,
+};
 pub use saved::NotSavable;
-pub use store::{BadStore, WrittenAzure, WrittenGcs, WrittenHttp, WrittenS3, WrittenStore};
+pub use store::{BadStore, WrittenAzure, WrittenCloud, WrittenGcs, WrittenHttp, WrittenS3, WrittenStore, WrittenSwift};
 
 /// A plan as it is written: texts and units, in the order of the documentation. Nothing of it is checked; reading
 /// the result is the check.
@@ -41,13 +45,6 @@ pub struct Written {
     pub schedule: Option<WrittenSchedule>,
     /// In order.
     pub backups: Vec<WrittenEntry>,
-}
-
-/// One region.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct WrittenRegion {
-    /// Its store; its catalog is always the store's own.
-    pub store: WrittenStore,
 }
 
 /// What holds for all entries. A target is written with each entry.
@@ -227,7 +224,10 @@ fn requoted(line: &str) -> String {
     }
     let head = &line[..line.len() - body.len()];
     if body.starts_with(['\'', '"']) {
-        return line.to_owned();
+        return match quoted_key(body).map(|end| body.split_at(end)) {
+            Some((key, value)) => format!("{head}{key}: {}", quoted_if_odd(value.trim_start_matches(": "))),
+            None => line.to_owned(),
+        };
     }
     if let Some((key, value)) = body.split_once(": ") {
         return format!("{head}{}: {}", quoted_if_odd(key), quoted_if_odd(value));
@@ -236,6 +236,24 @@ fn requoted(line: &str) -> String {
         Some(key) => format!("{head}{}:", quoted_if_odd(key)),
         None => format!("{head}{}", quoted_if_odd(body)),
     }
+}
+
+/// Where a key in quotes ends that has a plain value behind it.
+fn quoted_key(body: &str) -> Option<usize> {
+    let quote = body.chars().next()?;
+    let mut chars = body.char_indices().skip(1).peekable();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '\\' if quote == '"' => drop(chars.next()),
+            '\'' if quote == '\'' && chars.peek().is_some_and(|(_, next)| *next == '\'') => drop(chars.next()),
+            c if c == quote => {
+                let value = body[at + 1..].strip_prefix(": ")?;
+                return (!value.starts_with(['\'', '"'])).then_some(at + 1);
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 /// Characters that some readers of YAML take for the end of a line, or for nothing.

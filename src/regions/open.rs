@@ -30,6 +30,7 @@ impl Opener<'_> {
             StoreSpec::S3(spec) => self.s3(spec).map(Store::Bucket),
             StoreSpec::Gcs(spec) => self.gcs(spec).map(Store::Bucket),
             StoreSpec::Azure(spec) => self.azure(spec).map(Store::Bucket),
+            StoreSpec::Swift(_) => Err(self.unreachable("stores of type `swift` cannot be opened yet", None)),
         }
     }
 

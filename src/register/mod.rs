@@ -12,6 +12,7 @@ use crate::catalog::{
 };
 use crate::database::Row;
 use crate::failure::{Cause, Failure};
+use crate::id::Sha256Digest;
 use crate::store::Store;
 
 pub use shelf::RecordShelf;
@@ -121,30 +122,34 @@ fn standing(row: &Row, ledger: &Ledger) -> Standing {
         ));
     }
     match ledger.get(row.id) {
-        Some(there) if Some(there.sha256) != row.sha256 || Some(&there.location) != row.location.as_ref() => {
+        Some(there) if there.sha256 != row.sha256 || Some(&there.location) != row.location.as_ref() => {
             Standing::Refused(Failure::new(
                 Cause::RecordConflict,
                 format!(
                     "the catalog has another record under `{}`: sha256 {} at `{}`; ours is sha256 {} at `{}`",
                     row.id,
-                    there.sha256,
+                    digest(there.sha256),
                     there.location.escape_debug(),
-                    row.sha256.map(|digest| digest.to_string()).unwrap_or_default(),
+                    digest(row.sha256),
                     row.location.as_deref().unwrap_or_default()
                 ),
             ))
         }
-        Some(there) if there.state == RecordState::Completed => Standing::Recorded,
+        Some(there) if there.is_restorable() => Standing::Recorded,
         // A `FAILED` line is followed by one that says it is well again.
         Some(_) | None => Standing::New,
     }
+}
+
+fn digest(sha256: Option<Sha256Digest>) -> String {
+    sha256.map(|digest| digest.to_string()).unwrap_or_default()
 }
 
 /// Whether a record says of a copy what its row says, to the last field.
 #[must_use]
 pub fn says(there: &Record, row: &Row) -> bool {
     let of_row = record(row, there.recorded_ms);
-    of_row.is_ok_and(|of_row| Record { state: there.state, reason: there.reason.clone(), ..of_row } == *there)
+    of_row.is_ok_and(|of_row| Record { state: there.state.clone(), reason: there.reason.clone(), ..of_row } == *there)
 }
 
 /// The record of a verified copy.
@@ -161,9 +166,9 @@ fn record(row: &Row, now_ms: i64) -> Result<Record, CatalogError> {
         location: row.location.clone().ok_or_else(unfinished)?,
         backup_type: row.backup_type.clone(),
         size: row.size,
-        bytes: row.bytes.ok_or_else(unfinished)?,
-        sha256: row.sha256.ok_or_else(unfinished)?,
-        verified: row.verified.clone().ok_or_else(unfinished)?,
+        bytes: Some(row.bytes.ok_or_else(unfinished)?),
+        sha256: Some(row.sha256.ok_or_else(unfinished)?),
+        verified: Some(row.verified.clone().ok_or_else(unfinished)?),
         checksum: row.checksum.clone(),
         tenant_id: row.tenant_id.clone(),
         instance_id: row.instance_id.clone(),
@@ -174,12 +179,16 @@ fn record(row: &Row, now_ms: i64) -> Result<Record, CatalogError> {
         datastore: row.datastore.clone(),
         datastore_version: row.datastore_version.clone(),
         metadata: row.metadata.clone(),
-        source: Origin {
+        datastore_version_number: None,
+        source: Some(Origin {
             region: row.source_region.clone(),
             store: row.source_store.clone(),
             id: row.source_id.clone(),
             location: row.source_location.clone().unwrap_or_default(),
-        },
+        }),
         recorded_ms: now_ms,
+        storage_driver: None,
+        location_url: None,
+        unusable: None,
     })
 }

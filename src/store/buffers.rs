@@ -4,6 +4,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use futures::{Stream, StreamExt};
+
+use super::Seen;
 
 /// Smaller buffers are left to the allocator.
 const POOLED_MIN: usize = 1 << 20;
@@ -38,6 +41,37 @@ pub(super) fn of_len(len: usize) -> Vec<u8> {
 /// The bytes of a buffer; when the last of them is dropped the buffer is used again.
 pub(super) fn freeze(buffer: Vec<u8>) -> Bytes {
     if buffer.capacity() < POOLED_MIN { buffer.into() } else { Bytes::from_owner(Pooled(buffer)) }
+}
+
+/// Puts exactly `length` bytes of a stream together; another number of them is an error that `wrong` makes of its text.
+/// `seen` is told of the bytes as they come.
+pub(super) async fn collect<E>(
+    mut stream: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    length: usize,
+    seen: Seen<'_>,
+    wrong: impl Fn(String) -> E,
+) -> Result<Bytes, E> {
+    let wrong = |came: usize| wrong(format!("{came} bytes came instead of {length}"));
+    let mut buffer = Vec::new();
+    let mut came = 0;
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk?;
+        seen(chunk.len() as u64);
+        // A small object comes in one piece, which needs no copy.
+        if came == 0 && chunk.len() == length {
+            return match stream.next().await {
+                None => Ok(chunk),
+                Some(more) => Err(wrong(length + more?.len())),
+            };
+        }
+        if came == 0 {
+            buffer = of_len(length);
+        }
+        let Some(room) = buffer.get_mut(came..came + chunk.len()) else { return Err(wrong(came + chunk.len())) };
+        room.copy_from_slice(&chunk);
+        came += chunk.len();
+    }
+    if came == length { Ok(freeze(buffer)) } else { Err(wrong(came)) }
 }
 
 struct Pooled(Vec<u8>);

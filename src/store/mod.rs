@@ -3,12 +3,14 @@
 //! No library has the right seam: a copy that goes on after a crash needs its own part numbers, an upload that a
 //! new process can pick up, reads pinned to one version of the object, and publishing that never overwrites.
 
+mod attempt;
 mod bucket;
 mod buffers;
 mod error;
 pub mod file;
 mod layout;
 mod object;
+mod swift;
 
 use std::collections::HashMap;
 use std::future::{Future, ready};
@@ -25,6 +27,7 @@ pub use error::{StoreError, StoreErrorKind};
 pub use file::FileStore;
 pub use layout::{Feed, Layout, Segment};
 pub use object::{KnownDigests, Listed, Metadata, ObjectFacts, Pin, Proof, Read, Shape, StoredPart, Upload};
+pub use swift::{Account, AccountFacts, ContainerFacts, SwiftOptions, SwiftStore, TenantAccess};
 
 /// Questions to a store under way at a time.
 const QUESTIONS: usize = 32;
@@ -229,6 +232,8 @@ pub enum Store {
     File(FileStore),
     /// A bucket of S3, GCS or Azure.
     Bucket(BucketStore),
+    /// A Swift of `OpenStack`, or one account of it.
+    Swift(SwiftStore),
 }
 
 /// Passes a call on to the store inside; each kind has the same methods.
@@ -237,6 +242,7 @@ macro_rules! each_kind {
         match $self {
             Store::File($store) => $call,
             Store::Bucket($store) => $call,
+            Store::Swift($store) => $call,
         }
     };
 }
@@ -254,6 +260,7 @@ impl Store {
         match (self, other) {
             (Self::File(one), Self::File(other)) => one.overlaps(other),
             (Self::Bucket(one), Self::Bucket(other)) => one.overlaps(other),
+            (Self::Swift(one), Self::Swift(other)) => one.overlaps(other),
             _ => false,
         }
     }

@@ -66,13 +66,17 @@ impl<'a> Catalogs<'a> {
                 ),
             ));
         }
-        if record.state == RecordState::Failed {
-            let why = record.reason.as_deref().unwrap_or("no reason was recorded");
-            return Err(Failure::new(
-                Cause::SourceUnreadable,
-                format!("the record `{id}` in region `{name}` says FAILED: {}", why.escape_debug()),
-            ));
+        let says = |cause, why: &str| {
+            let message = format!("the record `{id}` in region `{name}` says {}: {}", record.state, why.escape_debug());
+            Err(Failure::new(cause, message))
+        };
+        match &record.state {
+            RecordState::Completed | RecordState::Restored => Ok(record.clone()),
+            RecordState::Failed => {
+                says(Cause::SourceUnreadable, record.reason.as_deref().unwrap_or("no reason was recorded"))
+            }
+            RecordState::Running(_) => says(Cause::SourceUnreadable, "it is not finished yet"),
+            RecordState::Deleted => says(Cause::SourceMissing, "its owner deleted it"),
         }
-        Ok(record.clone())
     }
 }

@@ -72,7 +72,8 @@ impl Surveyor<'_> {
             }
             (Source::Id(id), Some(Ok(record))) => {
                 row.source_id = Some(id.clone());
-                known.push(Expected { sha256: record.sha256, from: "the source's record says" });
+                let recorded = record.sha256.map(|sha256| Expected { sha256, from: "the source's record says" });
+                known.extend(recorded);
                 Self::describe(row, record);
                 match record.key() {
                     Ok(key) => {
@@ -105,7 +106,7 @@ impl Surveyor<'_> {
             // Filled in by asking the source.
             pin: Pin { etag: String::new(), size: 0 },
             planned_pin: wanted.known.pin.clone(),
-            recorded_bytes: record_had.map(|record| record.bytes),
+            recorded_bytes: record_had.and_then(|record| record.bytes),
             expected: known,
         });
         migration

@@ -91,6 +91,8 @@ impl Migration {
                             | Cause::ParentMissing
                             | Cause::TooLarge
                             | Cause::TargetUnwritable
+                            | Cause::NoCounterpart
+                            | Cause::Quota
                     )
                 ) || (self.row.cause == Some(Cause::CopyMissing) && self.row.completed_ms.is_none());
                 let source_is_new = self.object.as_ref().is_some_and(|object| {

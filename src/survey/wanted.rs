@@ -193,8 +193,10 @@ pub(super) fn select<'a>(select: &Select, ledger: &'a Ledger, now: Timestamp) ->
             continue;
         }
         match record.state {
-            RecordState::Completed => answer.records.push(record),
+            RecordState::Completed | RecordState::Restored => answer.records.push(record),
             RecordState::Failed => answer.failed += 1,
+            // Not there yet, and not there any more.
+            RecordState::Running(_) | RecordState::Deleted => {}
         }
     }
     answer.records.sort_by_key(|record| std::cmp::Reverse((created(record), record.id)));

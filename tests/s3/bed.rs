@@ -298,7 +298,7 @@ impl Bed {
             let copy = copy.unwrap_or_else(|| panic!("{what}: `{}` is COMPLETED and not there", row.name));
             let digest = Digests::of(&Content::from(copy)).sha256;
             assert_eq!(row.sha256.map(|sha256| sha256.0), Some(digest), "{what}: `{}`", row.name);
-            let recorded = records.iter().any(|record| record.id == row.id && Some(record.sha256) == row.sha256);
+            let recorded = records.iter().any(|record| record.id == row.id && record.sha256 == row.sha256);
             assert!(recorded, "{what}: `{}` is COMPLETED and has no record", row.name);
             completed += 1;
         }

@@ -35,7 +35,7 @@ impl State {
             for (object, record) in record_lines(&bed.target(target)) {
                 let row = rows.iter().find(|row| row.id == record.id).expect("a record without a row");
                 assert_eq!(row.record.as_ref(), Some(&object), "`{}`: the row names another record object", row.name);
-                let record = Record { recorded_ms: 0, verified: proof(&record.verified), ..record };
+                let record = Record { recorded_ms: 0, verified: record.verified.as_deref().map(proof), ..record };
                 let other = records.insert((target, record.id), record);
                 assert!(other.is_none(), "two records of {}", row.name);
             }
@@ -44,7 +44,7 @@ impl State {
             assert_eq!(row.state, RowState::Completed, "`{}` in {}: {:?}", row.name, row.region, row.error);
             let path = Path::new(&row.region).join(row.location.as_deref().expect("a location"));
             assert_eq!(files.get(&path), row.sha256.as_ref(), "`{}` holds other bytes than its row says", row.name);
-            assert!(records.values().any(|record| record.id == row.id && Some(record.sha256) == row.sha256));
+            assert!(records.values().any(|record| record.id == row.id && record.sha256 == row.sha256));
         }
         bed.layout.source_is_untouched();
         let key = |row: &Row| (row.region.clone(), row.name.clone());
@@ -96,7 +96,7 @@ pub fn completed_is_true(bed: &Bed, what: &str) -> Vec<(String, String)> {
         assert!(object.exists(), "{what}: `{}` is COMPLETED in {} and not there", row.name, row.region);
         assert_eq!(Some(digest(&object)), row.sha256, "{what}: `{}` in {}", row.name, row.region);
         let records = record_lines(&region);
-        let recorded = records.iter().any(|(_, record)| record.id == row.id && Some(record.sha256) == row.sha256);
+        let recorded = records.iter().any(|(_, record)| record.id == row.id && record.sha256 == row.sha256);
         assert!(recorded, "{what}: `{}` is COMPLETED in {} and has no record", row.name, row.region);
         completed.push((row.name, row.region));
     }

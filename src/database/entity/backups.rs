@@ -59,6 +59,8 @@ pub(in crate::database) struct Model {
     pub changed_ms: i64,
     pub copied_ms: Option<i64>,
     pub completed_ms: Option<i64>,
+    pub source_tenant_id: Option<String>,
+    pub datastore_version_number: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]

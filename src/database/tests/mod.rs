@@ -112,6 +112,8 @@ fn row(name: &str) -> Row {
         bytes: Some(1 << 40),
         datastore: text("datastore"),
         datastore_version: text("datastore_version"),
+        source_tenant_id: text("source_tenant_id"),
+        datastore_version_number: text("datastore_version_number"),
         expected_sha256: Some(Sha256Digest([0xab; 32])),
         metadata: BTreeMap::from([("key".into(), "välue".into())]),
         ..Row::new(Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()))

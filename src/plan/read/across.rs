@@ -83,7 +83,7 @@ impl Reader<'_> {
     /// Bytes of a bucket's prefix, as far as its text tells.
     fn prefix_bytes(&self, region: RegionIndex) -> usize {
         let prefix = match &self.regions[usize::from(region.0)].store {
-            StoreSpec::File { .. } => None,
+            StoreSpec::File { .. } | StoreSpec::Swift(_) => None,
             StoreSpec::S3(s3) => s3.prefix.as_ref(),
             StoreSpec::Gcs(gcs) => gcs.prefix.as_ref(),
             StoreSpec::Azure(azure) => azure.prefix.as_ref(),

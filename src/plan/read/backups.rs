@@ -67,6 +67,13 @@ impl<'s> Reader<'s> {
                 is_right = false;
                 continue;
             };
+            let found = &self.regions[usize::from(region.0)];
+            if !found.copy_to {
+                is_right = false;
+                let message = format!("region `{}` is closed for copying to it", found.name);
+                let problem = Problem::error(item.place, message).related(found.place, "`copy_to: false` stands here");
+                self.problems.push(problem.hint("open the region, or name another one"));
+            }
             if let Some(at) = targets.iter().position(|other| self.is_same_store(*other, region)) {
                 is_right = false;
                 let (name, other) = (self.name_of(region), self.name_of(targets[at]));
@@ -162,7 +169,16 @@ impl<'s> Reader<'s> {
 
     fn from(&mut self, fields: &Fields<'_, 's>) -> Option<RegionIndex> {
         if let Some((node, _)) = fields.get("from") {
-            return self.region(node, "from");
+            let region = self.region(node, "from")?;
+            let found = &self.regions[usize::from(region.0)];
+            if !found.copy_from {
+                let message = format!("region `{}` is closed for copying from it", found.name);
+                let problem =
+                    Problem::error(node.place, message).related(found.place, "`copy_from: false` stands here");
+                self.problems.push(problem.hint("open the region, or remove this backup"));
+                return None;
+            }
+            return Some(region);
         }
         // A select's shape asks for `from` by itself, and an empty one has been named.
         let is_asked_elsewhere = fields.shape.find("from").is_some_and(|(_, key)| key.required);
@@ -282,6 +298,12 @@ impl<'s> Reader<'s> {
             let at = usize::from(region.0);
             self.places[at].as_ref().filter(|_| !matches!(self.regions[at].store, StoreSpec::File { .. }))
         };
+        // Two Troves may share one Swift: between them only records are made.
+        let (of_one, of_other) = (&self.regions[usize::from(one.0)], &self.regions[usize::from(other.0)]);
+        let share_swift = matches!((&of_one.store, &of_other.store), (StoreSpec::Swift(_), StoreSpec::Swift(_)));
+        if one != other && share_swift && of_one.catalog != of_other.catalog {
+            return false;
+        }
         self.is_same_store(one, other)
             || bucket(one).zip(bucket(other)).is_some_and(|(one, other)| address::overlap(one, other))
     }

@@ -4,7 +4,7 @@ use super::{Kind, Node, Place, Problem, Reader, Value};
 use crate::plan::reference::Reference;
 use crate::plan::scalar::Meaning;
 use crate::plan::shape::{KEYS_MAX, Key, Shape};
-use crate::plan::suggest;
+use crate::suggest;
 
 /// A mapping whose keys are known.
 pub(super) struct Fields<'n, 's> {
@@ -88,18 +88,9 @@ impl<'s> Reader<'s> {
         if self.refuse_secret(name, value) {
             return;
         }
-        let problem = if shape.later.contains(&name) {
-            Problem::error(key.place, format!("`{name}` in {} is not in this version of Backhaul", shape.what))
-                .hint("remove it, or use a version that has it")
-        } else {
-            let known = shape.keys.iter().map(|key| key.name);
-            Problem::error(key.place, format!("unknown key `{name}` in {}", shape.what)).hint(suggest::hint(
-                name,
-                "known keys",
-                known,
-            ))
-        };
-        self.problems.push(problem);
+        let known = shape.keys.iter().map(|key| key.name);
+        let problem = Problem::error(key.place, format!("unknown key `{name}` in {}", shape.what));
+        self.problems.push(problem.hint(suggest::hint(name, "known keys", known)));
     }
 
     /// Refuses a literal secret under a key that looks like one. It must never be shown.

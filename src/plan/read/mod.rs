@@ -5,12 +5,14 @@
 
 mod across;
 mod backups;
+mod catalogs;
 mod fields;
 mod file;
 mod limits;
 mod regions;
 mod settings;
 mod stores;
+mod swift;
 mod timetable;
 mod unite;
 mod values;
@@ -22,7 +24,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::problem::{Place, Problem, Problems, Refused};
-use super::shape::{Kind, PLAN};
+use super::shape::{Key, Kind, PLAN};
 use super::yaml::{self, Node, Value};
 use super::{Level, Plan, Region, RegionIndex, render};
 use crate::id::Sha256Digest;

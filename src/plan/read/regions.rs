@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Fields, Kind, Node, Problem, Reader};
+use super::{Fields, Key, Kind, Node, Place, Problem, Reader};
 use crate::plan::reference::Reference;
-use crate::plan::shape::{Key, REGION};
+use crate::plan::shape::REGION;
 use crate::plan::{CatalogSpec, Region, RegionIndex, StoreSpec};
 
 /// Regions of one plan.
@@ -26,18 +26,15 @@ impl<'s> Reader<'s> {
         }
         for (key, value) in pairs {
             let Some(name) = self.region_name(key) else { continue };
-            let store = self.region_parts(value, folder);
+            let (region, identity) = self.region_parts(name.clone(), key.place, value, folder);
             let index = RegionIndex(u16::try_from(self.regions.len()).expect("at most 1,000 regions"));
-            let same = store
-                .as_ref()
-                .and_then(|(_, place)| self.places.iter().position(|other| other.as_ref() == Some(place)));
+            let same =
+                identity.as_ref().and_then(|place| self.places.iter().position(|other| other.as_ref() == Some(place)));
             let same = same.map_or(index, |at| RegionIndex(u16::try_from(at).expect("at most 1,000 regions")));
-            let (store, identity) =
-                store.map_or_else(|| (nowhere(), None), |(store, identity)| (store, Some(identity)));
             self.places.push(identity);
             self.same_store.push(same);
-            self.index.insert(name.clone(), index);
-            self.regions.push(Region { name, store, catalog: CatalogSpec::Store, place: key.place });
+            self.index.insert(name, index);
+            self.regions.push(region);
         }
     }
 
@@ -64,14 +61,45 @@ impl<'s> Reader<'s> {
         None
     }
 
-    /// The store of a region, and what it is: two regions with one identity are one place.
-    fn region_parts(&mut self, node: &Node<'s>, folder: &Path) -> Option<(StoreSpec, String)> {
-        let fields = self.fields(node, &REGION)?;
-        if let Some((catalog, Key { kind: Kind::Typed(typed), .. })) = fields.get("catalog") {
-            self.typed(catalog, typed);
+    /// A region, and what its store is, if nothing is wrong with it: two regions with one identity are one place.
+    fn region_parts(
+        &mut self,
+        name: Arc<str>,
+        place: Place,
+        node: &Node<'s>,
+        folder: &Path,
+    ) -> (Region, Option<String>) {
+        let mut region = Region {
+            name,
+            store: nowhere(),
+            catalog: CatalogSpec::Store,
+            tenants: None,
+            datastore_versions: Vec::new(),
+            backup_key_present: false,
+            copy_from: true,
+            copy_to: true,
+            place,
+        };
+        let Some(fields) = self.fields(node, &REGION) else { return (region, None) };
+        let store = match fields.get("store") {
+            Some((store, Key { kind: Kind::Typed(typed), .. })) => self.store(store, typed, folder),
+            _ => None,
+        };
+        let insecure = matches!(&store, Some((StoreSpec::Swift(swift), _)) if swift.http.insecure);
+        let before = self.problems.errors();
+        region.catalog = self.catalog(&fields, insecure);
+        let is_catalog_right = self.problems.errors() == before;
+        region.tenants = self.tenants(&fields);
+        region.datastore_versions = self.datastore_versions(&fields);
+        region.backup_key_present = self.boolean(&fields, "backup_key_present").unwrap_or(false);
+        region.copy_from = self.boolean(&fields, "copy_from").unwrap_or(true);
+        region.copy_to = self.boolean(&fields, "copy_to").unwrap_or(true);
+        let Some((store, identity)) = store else { return (region, None) };
+        if is_catalog_right {
+            self.check_catalog(&fields, &store, &region.catalog);
         }
-        let (store, Key { kind: Kind::Typed(typed), .. }) = fields.get("store")? else { return None };
-        self.store(store, typed, folder)
+        region.store = store;
+        (region, Some(identity))
     }
 
     /// The database as written.
@@ -114,7 +142,7 @@ fn nowhere() -> StoreSpec {
 }
 
 /// Where a URL has a literal password (`scheme://user:password@host`).
-fn password_in(text: &str) -> Option<std::ops::Range<usize>> {
+pub(super) fn password_in(text: &str) -> Option<std::ops::Range<usize>> {
     let start = text.find("://")? + 3;
     let end = text[start..].find(['/', '?', '#']).map_or(text.len(), |end| start + end);
     let at = start + text[start..end].rfind('@')?;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::{Fields, Node, Problem, Reader};
 use crate::plan::shape::{Kind, NAME_CHARS_MAX, PLACEHOLDERS};
-use crate::plan::{IfRunning, RegionIndex, Retry, Schedule, Verify, cron, suggest};
+use crate::plan::{IfRunning, RegionIndex, Retry, Schedule, Verify, cron};
+use crate::suggest;
 
 /// Size of a part unless the plan says otherwise.
 pub(super) const PART_SIZE_DEFAULT: u64 = 32 << 20;

@@ -8,7 +8,8 @@ use super::{Fields, Node, Problem, Reader};
 use crate::address::{self, AddressError, Cloud, Endpoint};
 use crate::plan::reference::Reference;
 use crate::plan::shape::Typed;
-use crate::plan::{Addressing, AzureSpec, GcsSpec, HttpSpec, S3Spec, STALL_TIMEOUT, StoreSpec, suggest};
+use crate::plan::{Addressing, AzureSpec, GcsSpec, HttpSpec, S3Spec, STALL_TIMEOUT, StoreSpec};
+use crate::suggest;
 
 /// What a stalled request may wait.
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
@@ -27,6 +28,7 @@ impl<'s> Reader<'s> {
             "s3" => self.s3(&fields),
             "gcs" => self.gcs(&fields),
             "azure" => self.azure(&fields),
+            "swift" => self.swift(&fields),
             _ => self.file(&fields, folder),
         };
         // What a store with a problem is, nobody knows.
@@ -51,23 +53,16 @@ impl<'s> Reader<'s> {
         let noun = typed.what.trim_start_matches("a ");
         let words = typed.shapes.iter().map(|(kind, _)| *kind);
         let list = words.clone().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-        let of_this_version = format!("types of this version: {list}");
+        let known = format!("known types: {list}");
         let problem = match (kind, text) {
-            (None, _) => Problem::error(node.place, format!("{} has no `type`", typed.what)).hint(of_this_version),
-            (Some((key, value)), _) if value.is_null() => {
-                Problem::error(key.place, "`type` has no value").hint(of_this_version)
-            }
+            (None, _) => Problem::error(node.place, format!("{} has no `type`", typed.what)).hint(known),
+            (Some((key, value)), _) if value.is_null() => Problem::error(key.place, "`type` has no value").hint(known),
             (Some((_, value)), None) => {
-                Problem::error(value.place, format!("`type` must be a text, and this is {}", value.what()))
-                    .hint(of_this_version)
-            }
-            (Some((_, value)), Some(text)) if typed.later.contains(&text) => {
-                let message = format!("{noun} type `{text}` is not in this version of Backhaul");
-                Problem::error(value.place, message).hint(of_this_version)
+                Problem::error(value.place, format!("`type` must be a text, and this is {}", value.what())).hint(known)
             }
             (Some((_, value)), Some(text)) => {
-                let near = suggest::nearest(text, words.chain(typed.later.iter().copied()));
-                let hint = near.map_or(of_this_version, |near| format!("did you mean `{near}`?"));
+                let near = suggest::nearest(text, words);
+                let hint = near.map_or(known, |near| format!("did you mean `{near}`?"));
                 Problem::error(value.place, format!("unknown {noun} type `{text}`")).hint(hint)
             }
         };
@@ -137,18 +132,25 @@ impl<'s> Reader<'s> {
     fn http(&mut self, fields: &Fields<'_, 's>) -> HttpSpec {
         let insecure = self.boolean(fields, "insecure").unwrap_or(false);
         let endpoint = self.part(fields, "endpoint", |text| Endpoint::parse(text, insecure).map(drop));
-        if let Some(place) = fields.key("insecure").filter(|_| insecure) {
-            let parsed = endpoint.as_ref().map(|endpoint| Endpoint::parse(endpoint.as_str(), true));
-            let is_plain = parsed.is_some_and(|parsed| parsed.is_ok_and(|parsed| !parsed.is_https()));
-            let is_unknown = endpoint.as_ref().is_some_and(|endpoint| endpoint.variables().next().is_some());
-            self.problems.push(if is_plain || is_unknown {
-                Problem::warning(place, "keys and backups of this store go through the network unencrypted")
-                    .hint("give the store a certificate, then write `https://` and remove `insecure`")
-            } else {
-                Problem::warning(place, "`insecure` does nothing here: it only allows `http://` to another machine")
-                    .hint("remove it; a certificate of your own authority is trusted with `ca_file`")
-            });
-        }
+        let is_plain = endpoint.as_ref().is_some_and(|endpoint| may_be_plain(endpoint));
+        self.warn_of_insecure(fields, insecure, is_plain);
+        self.http_to(fields, insecure, endpoint)
+    }
+
+    /// Warns of what `insecure: true` allows, or that there is nothing to allow.
+    pub(super) fn warn_of_insecure(&mut self, fields: &Fields<'_, 's>, insecure: bool, is_plain: bool) {
+        let Some(place) = fields.key("insecure").filter(|_| insecure) else { return };
+        self.problems.push(if is_plain {
+            Problem::warning(place, "keys and backups of this store go through the network unencrypted")
+                .hint("give the store a certificate, then write `https://` and remove `insecure`")
+        } else {
+            Problem::warning(place, "`insecure` does nothing here: it only allows `http://` to another machine")
+                .hint("remove it; a certificate of your own authority is trusted with `ca_file`")
+        });
+    }
+
+    /// How the endpoint is reached.
+    pub(super) fn http_to(&mut self, fields: &Fields<'_, 's>, insecure: bool, endpoint: Option<Reference>) -> HttpSpec {
         HttpSpec {
             endpoint,
             ca_file: self.path(fields, "ca_file"),
@@ -169,7 +171,7 @@ impl<'s> Reader<'s> {
     }
 
     /// A part of an address, checked if it refers to nothing.
-    fn part(
+    pub(super) fn part(
         &mut self,
         fields: &Fields<'_, 's>,
         name: &'static str,
@@ -200,7 +202,7 @@ impl<'s> Reader<'s> {
     }
 
     /// A file or folder of this machine.
-    fn path(&mut self, fields: &Fields<'_, 's>, name: &'static str) -> Option<Reference> {
+    pub(super) fn path(&mut self, fields: &Fields<'_, 's>, name: &'static str) -> Option<Reference> {
         let path = self.reference(fields, name)?;
         let place = path.place().unwrap_or_default();
         let text = path.as_str();
@@ -225,6 +227,11 @@ impl<'s> Reader<'s> {
             "add `{other}`, or remove `{name}`: without keys the cloud's own chain of credentials is asked"
         )));
     }
+}
+
+/// Whether what goes there may be read on its way.
+pub(super) fn may_be_plain(url: &Reference) -> bool {
+    !url.as_str().get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"))
 }
 
 /// What a bucket is, as far as its texts tell: those with references stand for themselves.

@@ -1,3 +1,5 @@
+mod openstack;
+
 use std::path::Path;
 use std::time::Duration;
 

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::{Fields, Kind, Node, Problem, Reader, Value};
 use crate::id::Key as ObjectKey;
+use crate::plan::RegionIndex;
 use crate::plan::reference::Reference;
 use crate::plan::scalar::Meaning;
 use crate::plan::unit::{self, UnitError};
-use crate::plan::{RegionIndex, suggest};
+use crate::suggest;
 
 /// Longest name of a plan or a region, in characters.
 const NAME_MAX: usize = 100;

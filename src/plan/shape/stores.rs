@@ -1,6 +1,6 @@
 //! The keys of a store, by its type.
 
-use super::{Key, Kind, Typed, key, shape};
+use super::{GIB, Key, Kind, MIB, Typed, key, shape};
 
 pub(in crate::plan) static STORE: Typed = Typed {
     what: "a store",
@@ -9,8 +9,8 @@ pub(in crate::plan) static STORE: Typed = Typed {
         ("s3", shape("a store of type `s3`", "A bucket of Amazon S3, or of a store that speaks its protocol.", S3)),
         ("gcs", shape("a store of type `gcs`", "A bucket of Google Cloud Storage.", GCS)),
         ("azure", shape("a store of type `azure`", "A container of Azure Blob Storage.", AZURE)),
+        ("swift", shape("a store of type `swift`", "Accounts of an OpenStack Swift.", SWIFT)),
     ],
-    later: &["swift"],
 };
 
 const IDENTITY_CHARS_MAX: usize = 1024;
@@ -110,6 +110,54 @@ const AZURE: &[Key] = &[
     .default("the cloud's own chain of credentials"),
     key("sas_token", Kind::Secret, "A shared access signature for the container: a single `${NAME}`.")
         .default("the cloud's own chain of credentials"),
+    CA_FILE,
+    INSECURE,
+    TIMEOUT,
+    IDENTITY,
+];
+
+const SWIFT: &[Key] = &[
+    key("type", Kind::Choice(&["swift"], &[]), "`swift`: accounts of an OpenStack Swift.").required(),
+    key("cloud", Kind::Reference, "An entry of `clouds.yaml`. May hold `${NAME}`.")
+        .default("that of the environment (OS_CLOUD, else OS_AUTH_URL and the like)"),
+    key("region", Kind::Reference, "A region of the cloud's service catalog. May hold `${NAME}`.")
+        .default("that of the cloud's entry"),
+    key(
+        "auth",
+        Kind::Choice(&["keystone", "v1"], &[]),
+        "How to get in: by the cloud's Keystone, or by Swift's own TempAuth (`v1`).",
+    )
+    .default("keystone"),
+    key("auth_url", Kind::Reference, "Only with `auth: v1`: where it gives tokens, `https://host/auth/v1.0`. May hold `${NAME}`."),
+    key("user", Kind::Reference, "Only with `auth: v1`: `account:user`. May hold `${NAME}`."),
+    key("key", Kind::Secret, "Only with `auth: v1`: the user's key, a single `${NAME}`."),
+    key(
+        "account",
+        Kind::Choice(&["own", "per-tenant"], &[]),
+        "Whose accounts are meant: that of the login (`own`), or each tenant's, as Trove keeps backups (`per-tenant`).",
+    )
+    .default("own"),
+    key(
+        "access",
+        Kind::Choice(&["each-project", "reseller"], &[]),
+        "Only with `account: per-tenant`: by a token for each project (`each-project`: a password user with a role in each), or by one that opens all accounts (`reseller`: the role ResellerAdmin).",
+    )
+    .default("each-project"),
+    key("container", Kind::Reference, "The container that copies go to. May hold `${NAME}`.").default("the source's own"),
+    key("storage_policy", Kind::Reference, "Policy of containers that are made. May hold `${NAME}`.")
+        .default("the cluster's own"),
+    key(
+        "segment_size",
+        Kind::Size { min: MIB, max: 5 * GIB },
+        "Size of the segments of objects that come in one piece from other stores; those of Swift keep theirs.",
+    )
+    .default("2GiB"),
+    key(
+        "endpoint",
+        Kind::Reference,
+        "Where all accounts lie: `https://host/v1`. May hold `${NAME}`. `http://` is for this machine only.",
+    )
+    .default("that of the service catalog"),
     CA_FILE,
     INSECURE,
     TIMEOUT,

@@ -2,11 +2,11 @@
 
 use super::{
     Written, WrittenDefaults, WrittenEntry, WrittenExcept, WrittenLimits, WrittenPin, WrittenRegion,
-    WrittenRegionLimits, WrittenRetry, WrittenSchedule, WrittenSelect, WrittenStore, WrittenTimetable,
+    WrittenRegionLimits, WrittenRetry, WrittenSchedule, WrittenSelect, WrittenTimetable,
 };
 use crate::plan::unit::{format_bytes, format_duration, format_rate};
 use crate::plan::{
-    Entry, Except, IfRunning, Known, Limits, Plan, Region, RegionLimits, Schedule, Select, Subject, Timetable, Verify,
+    Entry, Except, IfRunning, Known, Limits, Plan, RegionLimits, Schedule, Select, Subject, Timetable, Verify,
 };
 use crate::store::Pin;
 
@@ -36,14 +36,6 @@ impl Written {
             schedule: Some(WrittenSchedule::of(&plan.schedule)),
             backups: plan.entries.iter().map(|entry| WrittenEntry::of(plan, entry)).collect(),
         }
-    }
-}
-
-impl WrittenRegion {
-    /// The region as it would be written.
-    #[must_use]
-    pub fn of(region: &Region) -> Self {
-        Self { store: WrittenStore::of(&region.store) }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Written, WrittenStore};
+use super::{Written, WrittenStore, WrittenTenants};
 use crate::plan::Reference;
 
 /// Why a plan cannot be written down for another folder.
@@ -37,8 +37,13 @@ impl Written {
                 WrittenStore::S3(s3) => [s3.http.ca_file.as_mut(), None],
                 WrittenStore::Gcs(gcs) => [gcs.http.ca_file.as_mut(), gcs.service_account_file.as_mut()],
                 WrittenStore::Azure(azure) => [azure.http.ca_file.as_mut(), None],
+                WrittenStore::Swift(swift) => [swift.http.ca_file.as_mut(), None],
             };
-            for path in paths.into_iter().flatten() {
+            let tenants = match &mut region.records.tenants {
+                Some(WrittenTenants::File(path)) => Some(path),
+                _ => None,
+            };
+            for path in paths.into_iter().chain([tenants]).flatten() {
                 starts.path(path)?;
             }
         }

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::unit::{UnitError, format_duration, parse_duration};
+use crate::plan::unit::{UnitError, format_bytes, format_duration, parse_bytes, parse_duration};
 use crate::plan::{
-    Addressing, AzureSpec, BadReference, GcsSpec, HttpSpec, Reference, S3Spec, STALL_TIMEOUT, StoreSpec,
+    Addressing, AzureSpec, BadReference, CloudSpec, GcsSpec, HttpSpec, Reference, S3Spec, SEGMENT_SIZE, STALL_TIMEOUT,
+    StoreSpec, SwiftAccount, SwiftLogin, SwiftSpec, TenantAccess,
 };
 
 /// A store, by its type; references unexpanded.
@@ -26,6 +27,8 @@ pub enum WrittenStore {
     Gcs(WrittenGcs),
     /// A container of Azure.
     Azure(WrittenAzure),
+    /// Accounts of a Swift.
+    Swift(WrittenSwift),
 }
 
 /// As [`S3Spec`].
@@ -93,6 +96,55 @@ pub struct WrittenAzure {
     pub http: WrittenHttp,
 }
 
+/// As [`SwiftSpec`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WrittenSwift {
+    /// How to get in.
+    #[serde(flatten)]
+    pub cloud: WrittenCloud,
+    /// `v1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<String>,
+    /// Only with `v1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_url: Option<String>,
+    /// As above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// As above; a reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// `per-tenant`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// `each-project` or `reseller`, with `per-tenant`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<String>,
+    /// As [`SwiftSpec::container`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// As [`SwiftSpec::storage_policy`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage_policy: Option<String>,
+    /// With unit; left out where it is [`SEGMENT_SIZE`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment_size: Option<String>,
+    /// How it is reached.
+    #[serde(flatten)]
+    pub http: WrittenHttp,
+}
+
+/// As [`CloudSpec`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WrittenCloud {
+    /// As [`CloudSpec::cloud`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cloud: Option<String>,
+    /// As [`CloudSpec::region`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+}
+
 /// As [`HttpSpec`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WrittenHttp {
@@ -122,6 +174,9 @@ pub enum BadStore {
     /// Its time.
     #[error("`{0}` {1}")]
     Timeout(String, UnitError),
+    /// Its size.
+    #[error("`{0}` {1}")]
+    Size(String, UnitError),
 }
 
 impl WrittenStore {
@@ -158,6 +213,7 @@ impl WrittenStore {
                 sas_token: text(azure.sas_token.as_ref()),
                 http: WrittenHttp::of(&azure.http),
             }),
+            StoreSpec::Swift(swift) => Self::Swift(WrittenSwift::of(swift)),
         }
     }
 
@@ -196,7 +252,73 @@ impl WrittenStore {
                 sas_token: reference(azure.sas_token.as_ref())?,
                 http: azure.http.to_spec()?,
             }),
+            Self::Swift(swift) => StoreSpec::Swift(swift.to_spec()?),
         })
+    }
+}
+
+impl WrittenSwift {
+    fn of(swift: &SwiftSpec) -> Self {
+        let mut written = Self {
+            container: text(swift.container.as_ref()),
+            storage_policy: text(swift.storage_policy.as_ref()),
+            segment_size: (swift.segment_size != SEGMENT_SIZE).then(|| format_bytes(swift.segment_size)),
+            http: WrittenHttp::of(&swift.http),
+            ..Self::default()
+        };
+        match &swift.login {
+            SwiftLogin::Keystone(cloud) => written.cloud = WrittenCloud::of(cloud),
+            SwiftLogin::V1 { auth_url, user, key } => {
+                written.auth = Some("v1".to_owned());
+                written.auth_url = Some(auth_url.to_string());
+                written.user = Some(user.to_string());
+                written.key = Some(key.to_string());
+            }
+        }
+        if let SwiftAccount::PerTenant(access) = swift.account {
+            written.account = Some("per-tenant".to_owned());
+            written.access = Some(match access {
+                TenantAccess::Reseller => "reseller".to_owned(),
+                TenantAccess::EachProject => "each-project".to_owned(),
+            });
+        }
+        written
+    }
+
+    fn to_spec(&self) -> Result<SwiftSpec, BadStore> {
+        let login = match (&self.auth_url, &self.user, &self.key) {
+            (Some(auth_url), Some(user), Some(key)) => {
+                SwiftLogin::V1 { auth_url: auth_url.parse()?, user: user.parse()?, key: key.parse()? }
+            }
+            _ => SwiftLogin::Keystone(self.cloud.to_spec()?),
+        };
+        let account = match (self.account.as_deref(), self.access.as_deref()) {
+            (Some("per-tenant"), Some("reseller")) => SwiftAccount::PerTenant(TenantAccess::Reseller),
+            (Some("per-tenant"), _) => SwiftAccount::PerTenant(TenantAccess::EachProject),
+            _ => SwiftAccount::Own,
+        };
+        let size = self
+            .segment_size
+            .as_ref()
+            .map(|size| parse_bytes(size).map_err(|error| BadStore::Size(size.clone(), error)));
+        Ok(SwiftSpec {
+            login,
+            account,
+            container: reference(self.container.as_ref())?,
+            storage_policy: reference(self.storage_policy.as_ref())?,
+            segment_size: size.transpose()?.unwrap_or(SEGMENT_SIZE),
+            http: self.http.to_spec()?,
+        })
+    }
+}
+
+impl WrittenCloud {
+    pub(super) fn of(cloud: &CloudSpec) -> Self {
+        Self { cloud: text(cloud.cloud.as_ref()), region: text(cloud.region.as_ref()) }
+    }
+
+    pub(super) fn to_spec(&self) -> Result<CloudSpec, BadReference> {
+        Ok(CloudSpec { cloud: reference(self.cloud.as_ref())?, region: reference(self.region.as_ref())? })
     }
 }
 
@@ -226,10 +348,10 @@ impl WrittenHttp {
     }
 }
 
-fn text(reference: Option<&Reference>) -> Option<String> {
+pub(super) fn text(reference: Option<&Reference>) -> Option<String> {
     reference.map(ToString::to_string)
 }
 
-fn reference(text: Option<&String>) -> Result<Option<Reference>, BadReference> {
+pub(super) fn reference(text: Option<&String>) -> Result<Option<Reference>, BadReference> {
     text.map(|text| text.parse()).transpose()
 }

@@ -66,15 +66,17 @@ const NASTY: &[&str] = &[
 ];
 
 /// Texts that YAML reads as something else unless they are quoted, and others.
-fn word() -> impl Strategy<Value = String> {
+fn word() -> BoxedStrategy<String> {
     let any = "\\PC{1,20}".prop_map(|text| text.trim().to_owned());
-    prop_oneof![select(NASTY).prop_map(str::to_owned), any].prop_filter("a text that a plan can hold", |text| {
-        !text.is_empty()
-            && !text.contains("${")
-            && Key::parse_any(&text.replace(['/', '.', '%', '\\'], "x"))
-                .is_ok_and(|key| key.as_str().chars().all(|c| !matches!(c, '\u{2028}' | '\u{2029}')))
-            && text.trim_matches(' ') == text
-    })
+    prop_oneof![select(NASTY).prop_map(str::to_owned), any]
+        .prop_filter("a text that a plan can hold", |text| {
+            !text.is_empty()
+                && !text.contains("${")
+                && Key::parse_any(&text.replace(['/', '.', '%', '\\'], "x"))
+                    .is_ok_and(|key| key.as_str().chars().all(|c| !matches!(c, '\u{2028}' | '\u{2029}')))
+                && text.trim_matches(' ') == text
+        })
+        .boxed()
 }
 
 fn location() -> impl Strategy<Value = String> {
@@ -105,7 +107,7 @@ fn selected() -> impl Strategy<Value = WrittenSelect> {
         })
 }
 
-fn entry() -> impl Strategy<Value = WrittenEntry> {
+fn entry() -> BoxedStrategy<WrittenEntry> {
     let known = || (prop::option::of(digest()), prop::option::of(pin()));
     let from = || Some("one".to_owned());
     let subject = prop_oneof![
@@ -128,39 +130,39 @@ fn entry() -> impl Strategy<Value = WrittenEntry> {
             }),
         selected().prop_map(|select| WrittenEntry { select: Some(select), ..WrittenEntry::default() }),
     ];
-    (subject, prop::option::of(word()), prop::option::of(word()), any::<bool>()).prop_map(
-        |(entry, name, description, both)| {
+    (subject, prop::option::of(word()), prop::option::of(word()), any::<bool>())
+        .prop_map(|(entry, name, description, both)| {
             let to = if both { vec!["two".to_owned(), "3".to_owned()] } else { vec!["two".to_owned()] };
             WrittenEntry { to, name, description, ..entry }
-        },
-    )
+        })
+        .boxed()
 }
 
 fn some<T: std::fmt::Debug + Clone>(values: impl Strategy<Value = T>) -> impl Strategy<Value = Option<T>> {
     prop::option::of(values)
 }
 
-fn http() -> impl Strategy<Value = WrittenHttp> {
+fn http() -> BoxedStrategy<WrittenHttp> {
     let endpoint = select(vec!["https://host", "https://host:8443", "${E}", "http://[::1]:9000"]);
     let timeout = select(vec!["1s", "2m", "1h"]);
     let reached =
         (some(endpoint), any::<bool>()).prop_map(|(endpoint, insecure)| (endpoint.map(str::to_owned), insecure));
-    (reached, some(path()), some(timeout), some(word())).prop_map(
-        |((endpoint, insecure), ca_file, timeout, identity)| WrittenHttp {
+    (reached, some(path()), some(timeout), some(word()))
+        .prop_map(|((endpoint, insecure), ca_file, timeout, identity)| WrittenHttp {
             endpoint,
             ca_file,
             insecure,
             timeout: timeout.map(str::to_owned),
             identity,
-        },
-    )
+        })
+        .boxed()
 }
 
 fn path() -> impl Strategy<Value = String> {
     word().prop_filter("a path", |path| !path.starts_with('~') && !path.contains("://"))
 }
 
-fn store() -> impl Strategy<Value = WrittenStore> {
+fn store() -> BoxedStrategy<WrittenStore> {
     let prefix = || some(select(vec!["a/", "no/0123/", "${P}", "日本/ü x/"]).prop_map(str::to_owned));
     let bucket = || select(vec!["abc", "123", "1e3", "0x1f", "${B}", "a-${B}"]).prop_map(str::to_owned);
     let secret = |name: &'static str| some(Just(format!("${{{name}}}")));
@@ -187,19 +189,103 @@ fn store() -> impl Strategy<Value = WrittenStore> {
         WrittenStore::Azure(WrittenAzure { account, container, prefix, access_key, sas_token, http })
     });
     let file = (path(), some(word())).prop_map(|(path, identity)| WrittenStore::File { path, identity });
-    prop_oneof![s3, gcs, azure, file]
+    prop_oneof![s3, gcs, azure, file, swift().prop_map(WrittenStore::Swift)].boxed()
 }
 
-fn written(backups: Vec<WrittenEntry>, store: WrittenStore) -> Written {
-    let region = |store| WrittenRegion { store };
-    let folder = |path: &str| region(WrittenStore::File { path: path.to_owned(), identity: None });
+fn swift() -> BoxedStrategy<WrittenSwift> {
+    let own = (some(word()), some(select(vec!["region-one", "1e3", "${R}"]))).prop_map(|(cloud, region)| {
+        WrittenSwift { cloud: WrittenCloud { cloud, region: region.map(str::to_owned) }, ..WrittenSwift::default() }
+    });
+    let v1 = word().prop_map(|user| WrittenSwift {
+        auth: Some("v1".to_owned()),
+        auth_url: Some("https://swift.example.com/auth/v1.0".to_owned()),
+        user: Some(user),
+        key: Some("${K}".to_owned()),
+        ..WrittenSwift::default()
+    });
+    let endpoint = select(vec!["https://host/v1", "https://host:8080/swift/v1", "${E}"]);
+    let rest = (some(select(vec!["backups", "no", "${C}"])), some(word()), some(Just("3GiB")), some(endpoint), http());
+    (prop_oneof![own, v1], rest)
+        .prop_map(|(swift, (container, storage_policy, segment_size, endpoint, http))| WrittenSwift {
+            container: container.map(str::to_owned),
+            storage_policy,
+            segment_size: segment_size.map(str::to_owned),
+            http: WrittenHttp { endpoint: endpoint.map(str::to_owned), ..http },
+            ..swift
+        })
+        .boxed()
+}
+
+/// Names of tenants and versions: texts that YAML reads as something else unless they are quoted.
+fn pairs() -> impl Strategy<Value = std::collections::BTreeMap<String, String>> {
+    let name = || word().prop_map(|word| word.replace('/', "x"));
+    prop::collection::btree_map(name(), name(), 1..4)
+}
+
+fn records() -> BoxedStrategy<WrittenRecords> {
+    let tenants = prop_oneof![path().prop_map(WrittenTenants::File), pairs().prop_map(WrittenTenants::Map)];
+    let versions = some(pairs()).prop_map(|pairs| {
+        let version = |name: String| format!("no/{name}");
+        pairs.into_iter().flatten().map(|(from, to)| (version(from), version(to))).collect()
+    });
+    let closed = || some(Just(false));
+    (some(tenants), versions, any::<bool>(), closed(), closed())
+        .prop_map(|(tenants, datastore_versions, backup_key_present, copy_from, copy_to)| WrittenRecords {
+            catalog: None,
+            tenants,
+            datastore_versions,
+            backup_key_present,
+            copy_from,
+            copy_to,
+        })
+        .boxed()
+}
+
+fn trove() -> BoxedStrategy<WrittenRegion> {
+    let url =
+        select(vec!["mysql://u:${P}@host:3306/trove", "${URL}", "mariadb://host/trove", "postgres://u@host/trove"]);
+    let database = (url, some(Just("ignore")), some(0_u32..50)).prop_map(|(url, quota, default_quota)| {
+        let (url, quota) = (url.to_owned(), quota.map(str::to_owned));
+        WrittenCatalog::TroveDatabase(WrittenTroveDatabase { url, quota, default_quota })
+    });
+    let api =
+        (some(word()), some(word()), some(Just("https://host:8779/v1.0"))).prop_map(|(cloud, region, endpoint)| {
+            let cloud = WrittenCloud { cloud, region };
+            WrittenCatalog::TroveApi(WrittenTroveApi { cloud, endpoint: endpoint.map(str::to_owned) })
+        });
+    let access = select(vec!["each-project", "reseller"]);
+    let swift = (swift(), some(access)).prop_map(|(swift, access)| match (&swift.auth, access) {
+        (None, Some(access)) => {
+            WrittenSwift { account: Some("per-tenant".to_owned()), access: Some(access.to_owned()), ..swift }
+        }
+        _ => swift,
+    });
+    (swift, prop_oneof![database, api], records())
+        .prop_filter("no API without a Keystone", |(swift, catalog, _)| {
+            swift.auth.is_none() || matches!(catalog, WrittenCatalog::TroveDatabase(_))
+        })
+        .prop_map(|(swift, catalog, records)| {
+            let records = WrittenRecords { catalog: Some(catalog), copy_to: None, ..records };
+            WrittenRegion { store: WrittenStore::Swift(swift), records }
+        })
+        .boxed()
+}
+
+fn region() -> BoxedStrategy<WrittenRegion> {
+    let plain = (store(), records())
+        .prop_map(|(store, records)| WrittenRegion { store, records: WrittenRecords { copy_to: None, ..records } });
+    prop_oneof![plain, trove()].boxed()
+}
+
+fn written(backups: Vec<WrittenEntry>, region: WrittenRegion) -> Written {
+    let folder = |path: &str| WrittenRegion::with_store(WrittenStore::File { path: path.to_owned(), identity: None });
     Written {
         version: 1,
         name: "0123".to_owned(),
         database: Some("${BACKHAUL_DB}".to_owned()),
         regions: vec![
             ("one".to_owned(), folder("/one")),
-            ("two".to_owned(), region(store)),
+            ("two".to_owned(), region),
             ("3".to_owned(), folder("${THREE}/x")),
         ],
         defaults: Some(WrittenDefaults {
@@ -238,17 +324,21 @@ fn written(backups: Vec<WrittenEntry>, store: WrittenStore) -> Written {
 
 proptest! {
     #[test]
-    fn what_is_written_reads_as_the_same(entry in entry(), store in store()) {
-        let written = written(vec![entry], store);
+    fn what_is_written_reads_as_the_same(entry in entry(), region in region()) {
+        let written = written(vec![entry], region);
         let yaml = to_yaml(&written);
         let read = parse(yaml.as_bytes(), Path::new("plan.yaml"));
         let read = read.unwrap_or_else(|refused| panic!("{}\n{yaml}", refused.render(false)));
         prop_assert_eq!(&Written::of(&read.plan), &written);
-        let store = &read.plan.regions[1].store;
-        let WrittenRegion { store: written } = &written.regions[1].1;
-        prop_assert_eq!(&written.to_spec().expect("it was read"), store);
-        let json = serde_json::to_string(&written).expect("texts");
-        prop_assert_eq!(&serde_json::from_str::<WrittenStore>(&json).expect("the same"), written);
+        let region = &written.regions[1].1;
+        let spec = region.to_spec("two".into()).expect("it was read");
+        prop_assert_eq!(&WrittenRegion::of(&spec), region);
+        prop_assert_eq!(&spec.store, &read.plan.regions[1].store);
+        prop_assert_eq!(&spec.catalog, &read.plan.regions[1].catalog);
+        let json = serde_json::to_string(&region.store).expect("texts");
+        prop_assert_eq!(&serde_json::from_str::<WrittenStore>(&json).expect("the same"), &region.store);
+        let json = serde_json::to_string(&region.records).expect("texts");
+        prop_assert_eq!(&serde_json::from_str::<WrittenRecords>(&json).expect("the same"), &region.records);
     }
 }
 
@@ -267,7 +357,7 @@ fn a_plan_with_the_essentials_is_short() {
                 to: vec!["two".to_owned()],
                 ..WrittenEntry::default()
             }],
-            WrittenStore::File { path: "./two".to_owned(), identity: None },
+            WrittenRegion::with_store(WrittenStore::File { path: "./two".to_owned(), identity: None }),
         )
     };
     assert_eq!(

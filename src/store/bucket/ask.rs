@@ -156,7 +156,7 @@ mod tests {
     async fn requests_to_gcs_bear_a_token_that_no_log_shows() {
         let token = object_store::gcp::GcpCredential { bearer: "hunter2".to_owned() };
         let credentials: GcpCredentialProvider = Arc::new(StaticCredentialProvider::new(token));
-        let connector = Connector::new(client(None).expect("a client"), Throttle::unlimited(), VALID);
+        let connector = Connector::new(client(None, true).expect("a client"), Throttle::unlimited(), VALID);
         let client = GoogleCloudStorageBuilder::new()
             .with_bucket_name("pail")
             .with_credentials(Arc::clone(&credentials))

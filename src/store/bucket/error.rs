@@ -1,34 +1,12 @@
 //! What a store answered, as [`StoreError`]s. The only place where status codes become kinds and texts.
 
 use crate::http::{Answer, GaveUp, Trouble};
+use crate::store::attempt::Attempt;
 use crate::store::{StoreError, StoreErrorKind};
 
-/// What was being done, to which object, when the store refused.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Attempt<'a> {
-    /// The store's identity.
-    pub(super) store: &'a str,
-    /// `read`, `write`, …: completes "cannot …".
-    pub(super) doing: &'static str,
-    /// The key; empty for the store itself.
-    pub(super) name: &'a str,
-}
-
 impl Attempt<'_> {
-    /// The error with a reason in our own words.
-    pub(super) fn refused(self, kind: StoreErrorKind, why: impl std::fmt::Display) -> StoreError {
-        let Self { store, doing, name } = self;
-        StoreError::new(
-            kind,
-            match name {
-                "" => format!("cannot {doing} `{store}`: {why}"),
-                _ => format!("cannot {doing} `{name}` in {store}: {why}"),
-            },
-        )
-    }
-
     /// The error for a call that was given up.
-    pub(super) fn failed(self, gave_up: &GaveUp) -> StoreError {
+    pub(in crate::store) fn failed(self, gave_up: &GaveUp) -> StoreError {
         let kind = kind(gave_up);
         let mut why = reason(gave_up);
         if gave_up.tries > 1 {

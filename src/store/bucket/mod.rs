@@ -36,7 +36,7 @@ use tokio::sync::OnceCell;
 pub use self::open::{AzureKey, AzureOptions, BucketOptions, GcsOptions, S3Options};
 
 use self::azure::Azure;
-use self::error::Attempt;
+use super::attempt::Attempt;
 use super::{StoreError, StoreErrorKind};
 use crate::http::{Done, Patience};
 use crate::id::Key;

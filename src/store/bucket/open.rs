@@ -292,7 +292,7 @@ fn url(options: &BucketOptions, endpoint: &str, folders: &[&str]) -> Result<Url,
 }
 
 fn connector(options: &BucketOptions, throttle: &Throttle) -> Result<Connector, StoreError> {
-    let client = client(options.ca.as_deref()).map_err(|error| {
+    let client = client(options.ca.as_deref(), true).map_err(|error| {
         let message = format!("cannot open `{}`: {error}", options.identity);
         StoreError::new(StoreErrorKind::Refused, message).hint("check `ca_file` and the system's certificates")
     })?;

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use object_store::path::Path;
 
-use super::error::Attempt;
 use super::{BucketStore, digests};
 use crate::http::{Done, GaveUp};
 use crate::id::Key;
+use crate::store::attempt::Attempt;
 use crate::store::{Metadata, ObjectFacts, Proof, StoreError, StoreErrorKind};
 
 /// An object that is written once, to see whether the store keeps `If-None-Match: *`.

@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use bytes::Bytes;
-use futures::StreamExt;
 use object_store::{GetOptions, GetRange};
 
 use super::{BucketStore, Cloud, digests};
@@ -57,7 +56,7 @@ impl Source for BucketStore {
                     let found = reader.get_opts(path, options).await?;
                     let meta = found.meta.clone();
                     has_tag(&meta)?;
-                    let bytes = collect(found.into_stream(), length, seen).await?;
+                    let bytes = buffers::collect(found.into_stream(), length, seen, wrong_length).await?;
                     Ok((meta, bytes))
                 }
             })
@@ -134,36 +133,9 @@ fn has_tag(meta: &object_store::ObjectMeta) -> object_store::Result<()> {
     meta.e_tag.as_ref().map(drop).ok_or_else(missing)
 }
 
-/// Puts exactly `length` bytes together; another number of them is an error of the connection.
-async fn collect(
-    mut stream: impl futures::Stream<Item = object_store::Result<Bytes>> + Unpin,
-    length: usize,
-    seen: Seen<'_>,
-) -> object_store::Result<Bytes> {
-    let wrong = |came: usize| object_store::Error::Generic {
-        store: "body",
-        source: format!("{came} bytes came instead of {length}").into(),
-    };
-    let mut buffer = Vec::new();
-    let mut came = 0;
-    while let Some(chunk) = stream.next().await {
-        let chunk = chunk?;
-        seen(chunk.len() as u64);
-        // A small object comes in one piece, which needs no copy.
-        if came == 0 && chunk.len() == length {
-            return match stream.next().await {
-                None => Ok(chunk),
-                Some(more) => Err(wrong(length + more?.len())),
-            };
-        }
-        if came == 0 {
-            buffer = buffers::of_len(length);
-        }
-        let Some(room) = buffer.get_mut(came..came + chunk.len()) else { return Err(wrong(came + chunk.len())) };
-        room.copy_from_slice(&chunk);
-        came += chunk.len();
-    }
-    if came == length { Ok(buffers::freeze(buffer)) } else { Err(wrong(came)) }
+/// Another number of bytes than was asked for is an error of the connection.
+fn wrong_length(why: String) -> object_store::Error {
+    object_store::Error::Generic { store: "body", source: why.into() }
 }
 
 pub(super) fn facts(meta: &object_store::ObjectMeta, answer: &Answer) -> ObjectFacts {

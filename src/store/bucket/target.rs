@@ -6,13 +6,13 @@ use bytes::Bytes;
 use object_store::path::Path;
 
 use super::assembled::{put_together_wrong, tag_of_parts};
-use super::error::Attempt;
 use super::puts::{exists, is_taken, or_without};
 use super::requests::UPLOAD;
 use super::{BucketStore, Cloud, digests};
 use crate::fault;
 use crate::http::{Done, GaveUp};
 use crate::id::Key;
+use crate::store::attempt::Attempt;
 use crate::store::{
     KnownDigests, Metadata, ObjectFacts, Proof, Shape, Source, StoreError, StoreErrorKind, StoredPart, Target, Upload,
 };

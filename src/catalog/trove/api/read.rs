@@ -1,0 +1,115 @@
+//! What Trove's API is asked.
+
+use std::sync::Arc;
+
+use super::wire::{Backup, Datastores, Page, max_backups};
+use super::{Trouble, TroveApi};
+use crate::catalog::trove::quota::Quota;
+use crate::catalog::trove::versions::DatastoreVersion;
+use crate::catalog::{CatalogError, Ledger, UnreadableLine};
+use crate::failure::{Cause, Failure};
+use crate::openstack::Scope;
+
+/// Backups of one answer. Pages are counted off a list that changes while it is read, so the fewer the better.
+const PAGE: u32 = 10_000;
+
+/// What an error names as the place of a record.
+const PLACE: &str = "Trove's API";
+
+impl TroveApi {
+    /// The backups of some projects, each asked with a token of its own; or of all, which takes the role `admin`. Deleted
+    /// ones are not shown.
+    ///
+    /// # Errors
+    /// [`CatalogError`] when Trove cannot be reached, or does not let us look.
+    pub async fn ledger(&self, projects: Option<&[String]>) -> Result<Ledger, CatalogError> {
+        self.read_ledger(projects).await.map_err(CatalogError)
+    }
+
+    async fn read_ledger(&self, projects: Option<&[String]>) -> Result<Ledger, Failure> {
+        let mut ledger = Ledger::default();
+        let mut versions = None;
+        let scopes = match projects {
+            None => vec![Scope::Own],
+            Some(projects) => projects.iter().cloned().map(Scope::Project).collect(),
+        };
+        for scope in scopes {
+            let (project, query) = match &scope {
+                Scope::Project(project) => (Some(project.clone()), ""),
+                Scope::Own => (None, "all_projects=true&"),
+            };
+            let backups = self.list(&scope, query).await.map_err(|trouble| {
+                let all = "list the backups of all projects in Trove; the role `admin` may".to_owned();
+                let what = project.as_ref().map_or(all, |project| format!("list the backups of project `{project}`"));
+                trouble.failure(&what, Cause::SourceUnreadable)
+            })?;
+            if versions.is_none() {
+                versions = Some(self.versions_as(&scope).await?);
+            }
+            let asked = project.unwrap_or_default();
+            for backup in backups {
+                add(&mut ledger, backup, &asked, versions.as_deref().unwrap_or_default());
+            }
+        }
+        Ok(ledger)
+    }
+
+    /// All backups that one token sees on its project's path, each once.
+    pub(super) async fn list(&self, scope: &Scope, query: &str) -> Result<Vec<Backup>, Trouble> {
+        let mut all: Vec<Backup> = Vec::new();
+        let mut marker = String::new();
+        loop {
+            let page: Page = self.get(scope, &format!("backups?{query}limit={PAGE}{marker}")).await?;
+            let next = page.next();
+            all.extend(page.backups);
+            match next {
+                Some(next) => marker = format!("&marker={next}"),
+                None => break,
+            }
+        }
+        all.sort_by(|one, other| one.id.cmp(&other.id));
+        all.dedup_by(|one, other| one.id == other.id);
+        // An administrator's token sees others' too, whatever the path.
+        if let Scope::Project(project) = scope {
+            all.retain(|backup| backup.project_id.as_ref().is_none_or(|owner| owner == project));
+        }
+        Ok(all)
+    }
+
+    /// The datastore versions of the region that are switched on.
+    ///
+    /// # Errors
+    /// When Trove cannot be reached, or does not let us look.
+    pub async fn versions(&self) -> Result<Vec<DatastoreVersion>, Failure> {
+        self.versions_as(&Scope::Own).await
+    }
+
+    async fn versions_as(&self, scope: &Scope) -> Result<Vec<DatastoreVersion>, Failure> {
+        let datastores: Result<Datastores, Trouble> = self.get(scope, "datastores").await;
+        let read = datastores.map(Datastores::versions);
+        read.map_err(|trouble| trouble.failure("list the datastores in Trove", Cause::SourceUnreadable))
+    }
+
+    /// What a project may have and has, asked with a token of its own. Nothing is written, as an administrator's way to
+    /// ask would.
+    ///
+    /// # Errors
+    /// When Trove cannot be reached, or does not let us look.
+    pub async fn quota(&self, project: &str) -> Result<Quota, Failure> {
+        let what = format!("read the limits of project `{project}` in Trove");
+        let said = |trouble: Trouble| trouble.failure(&what, Cause::SourceUnreadable);
+        let scope = Scope::Project(project.to_owned());
+        let limits = self.get(&scope, "limits").await.map_err(said)?;
+        let limit = max_backups(&limits).map_err(|why| said(Trouble::Nonsense(why.to_owned())))?;
+        let live = self.list(&scope, "").await.map_err(said)?.len() as u64;
+        Ok(Quota { limit, in_use: live, live })
+    }
+}
+
+fn add(ledger: &mut Ledger, backup: Backup, asked: &str, versions: &[DatastoreVersion]) {
+    let id = backup.id.clone();
+    match backup.row(asked, versions).record() {
+        Ok(record) => ledger.insert(&Arc::from(PLACE), record),
+        Err(reason) => ledger.add_unreadable(UnreadableLine { object: format!("{PLACE}, `{id}`"), line: 1, reason }),
+    }
+}

@@ -1,0 +1,280 @@
+//! Where a Trove database is: the URL as an operator has it, taken apart. The password is never shown.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use percent_encoding::percent_decode_str;
+use reqwest::Url;
+use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
+use sea_orm::sqlx::postgres::{PgConnectOptions, PgSslMode};
+
+/// The URL of a Trove database, `mysql://USER:PASSWORD@HOST/NAME` or `postgres://…`. Shown without its password.
+#[derive(Clone)]
+pub struct Address {
+    pub(super) kind: Kind,
+    host: String,
+    port: u16,
+    user: String,
+    password: Option<String>,
+    name: String,
+    socket: Option<PathBuf>,
+    tls: Tls,
+}
+
+/// Which SQL it speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    MySql,
+    Postgres,
+}
+
+/// How the connection is protected.
+#[derive(Debug, Clone, Default)]
+struct Tls {
+    mode: Option<Mode>,
+    authority: Option<PathBuf>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Disabled,
+    Preferred,
+    Required,
+    Authority,
+    Identity,
+}
+
+/// Why a text is no address of a Trove database. The text itself is never repeated: there is a password in it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// No URL at all.
+    #[error("is no URL (special characters of a password are written as %XX): {0}")]
+    NoUrl(String),
+    /// Not `MySQL`, `MariaDB` or `PostgreSQL`.
+    #[error("is of the unknown type `{0}`; there are `mysql`, `mariadb` and `postgres`")]
+    Scheme(String),
+    /// A part that must be there.
+    #[error("has no {0}")]
+    Missing(&'static str),
+    /// Percent escapes that are no UTF-8.
+    #[error("has bad percent escapes in its {0}")]
+    Escapes(&'static str),
+    /// `?key=value` with a key that means nothing here.
+    #[error("has the unknown option `{0}`; there are `ssl-mode`, `ssl-ca`, `ssl-cert`, `ssl-key` and `socket`")]
+    Option(String),
+    /// `ssl-mode` with another value.
+    #[error("has the unknown ssl-mode `{0}`; there are `DISABLED`, `REQUIRED`, `VERIFY_CA` and `VERIFY_IDENTITY`")]
+    SslMode(String),
+}
+
+impl Address {
+    /// Takes a URL apart. A driver's name as in Trove's own configuration (`mysql+pymysql://`) is passed over.
+    ///
+    /// # Errors
+    /// [`AddressError`], one kind for each rule.
+    pub fn parse(text: &str) -> Result<Self, AddressError> {
+        let url = Url::parse(text).map_err(|error| AddressError::NoUrl(error.to_string()))?;
+        let kind = match url.scheme().split('+').next().unwrap_or_default() {
+            "mysql" | "mariadb" => Kind::MySql,
+            "postgres" | "postgresql" => Kind::Postgres,
+            other => return Err(AddressError::Scheme(other.to_owned())),
+        };
+        let decoded = |text: &str, what| match percent_decode_str(text).decode_utf8() {
+            Ok(text) => Ok(text.into_owned()),
+            Err(_) => Err(AddressError::Escapes(what)),
+        };
+        let mut address = Self {
+            kind,
+            host: decoded(url.host_str().unwrap_or_default(), "host")?.trim_matches(['[', ']']).to_owned(),
+            port: url.port().unwrap_or(match kind {
+                Kind::MySql => 3306,
+                Kind::Postgres => 5432,
+            }),
+            user: decoded(url.username(), "user")?,
+            password: url.password().map(|password| decoded(password, "password")).transpose()?,
+            name: decoded(url.path().trim_start_matches('/'), "name")?,
+            socket: None,
+            tls: Tls::default(),
+        };
+        for (key, value) in url.query_pairs() {
+            address.option(&key, &value)?;
+        }
+        if address.host.is_empty() && address.socket.is_none() {
+            return Err(AddressError::Missing("host"));
+        }
+        if address.user.is_empty() {
+            return Err(AddressError::Missing("user"));
+        }
+        if address.name.is_empty() {
+            return Err(AddressError::Missing("name of a database at its end"));
+        }
+        Ok(address)
+    }
+
+    fn option(&mut self, key: &str, value: &str) -> Result<(), AddressError> {
+        match key {
+            "ssl-mode" | "sslmode" => self.tls.mode = Some(mode(value)?),
+            "ssl-ca" | "sslrootcert" => self.tls.authority = Some(value.into()),
+            "ssl-cert" | "sslcert" => self.tls.certificate = Some(value.into()),
+            "ssl-key" | "sslkey" => self.tls.key = Some(value.into()),
+            "socket" => self.socket = Some(value.into()),
+            // Trove's own URLs have it; all that is read and written here is UTF-8.
+            "charset" => {}
+            other => return Err(AddressError::Option(other.to_owned())),
+        }
+        Ok(())
+    }
+
+    /// What the URL says, else verified TLS, and for this machine itself whatever the server offers.
+    fn mode(&self) -> Mode {
+        let address = self.host.parse::<IpAddr>();
+        let local = self.socket.is_some()
+            || self.host.eq_ignore_ascii_case("localhost")
+            || address.is_ok_and(|address| address.is_loopback());
+        self.tls.mode.unwrap_or(if local { Mode::Preferred } else { Mode::Identity })
+    }
+
+    pub(super) fn mysql(&self) -> MySqlConnectOptions {
+        let mode = match self.mode() {
+            Mode::Disabled => MySqlSslMode::Disabled,
+            Mode::Preferred => MySqlSslMode::Preferred,
+            Mode::Required => MySqlSslMode::Required,
+            Mode::Authority => MySqlSslMode::VerifyCa,
+            Mode::Identity => MySqlSslMode::VerifyIdentity,
+        };
+        let mut options = MySqlConnectOptions::new()
+            .host(&self.host)
+            .port(self.port)
+            .username(&self.user)
+            .database(&self.name)
+            .ssl_mode(mode);
+        if let Some(password) = &self.password {
+            options = options.password(password);
+        }
+        if let Some(socket) = &self.socket {
+            options = options.socket(socket);
+        }
+        if let Some(authority) = &self.tls.authority {
+            options = options.ssl_ca(authority);
+        }
+        if let (Some(certificate), Some(key)) = (&self.tls.certificate, &self.tls.key) {
+            options = options.ssl_client_cert(certificate).ssl_client_key(key);
+        }
+        options
+    }
+
+    pub(super) fn postgres(&self) -> PgConnectOptions {
+        let mode = match self.mode() {
+            Mode::Disabled => PgSslMode::Disable,
+            Mode::Preferred => PgSslMode::Prefer,
+            Mode::Required => PgSslMode::Require,
+            Mode::Authority => PgSslMode::VerifyCa,
+            Mode::Identity => PgSslMode::VerifyFull,
+        };
+        let mut options = PgConnectOptions::new_without_pgpass()
+            .host(&self.host)
+            .port(self.port)
+            .username(&self.user)
+            .database(&self.name)
+            .application_name("backhaul")
+            .ssl_mode(mode);
+        if let Some(password) = &self.password {
+            options = options.password(password);
+        }
+        if let Some(socket) = &self.socket {
+            options = options.socket(socket);
+        }
+        if let Some(authority) = &self.tls.authority {
+            options = options.ssl_root_cert(authority);
+        }
+        if let (Some(certificate), Some(key)) = (&self.tls.certificate, &self.tls.key) {
+            options = options.ssl_client_cert(certificate).ssl_client_key(key);
+        }
+        options
+    }
+}
+
+fn mode(value: &str) -> Result<Mode, AddressError> {
+    Ok(match value.to_ascii_lowercase().replace('-', "_").as_str() {
+        "disabled" | "disable" => Mode::Disabled,
+        "required" | "require" => Mode::Required,
+        "verify_ca" => Mode::Authority,
+        "verify_identity" | "verify_full" => Mode::Identity,
+        // `PREFERRED` would give the password to whoever says that he has no TLS.
+        _ => return Err(AddressError::SslMode(value.escape_debug().to_string())),
+    })
+}
+
+/// Without user and password: what it is, not how one gets in.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            Kind::MySql => "mysql",
+            Kind::Postgres => "postgres",
+        };
+        match &self.socket {
+            Some(socket) => write!(f, "{kind}:{}#{}", socket.display(), self.name),
+            None if self.host.contains(':') => write!(f, "{kind}://[{}]:{}/{}", self.host, self.port, self.name),
+            None => write!(f, "{kind}://{}:{}/{}", self.host.to_ascii_lowercase(), self.port, self.name),
+        }
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_as_operators_have_them() {
+        for (text, shown) in [
+            ("mysql://me:p%40ss@DB.example/trove", "mysql://db.example:3306/trove"),
+            ("mysql+pymysql://me:pw@127.0.0.1:13306/trove?charset=utf8", "mysql://127.0.0.1:13306/trove"),
+            ("mariadb://me@[::1]/trove", "mysql://[::1]:3306/trove"),
+            ("postgresql+psycopg2://me:pw@db/trove?sslmode=verify-full", "postgres://db:5432/trove"),
+            ("mysql://me@localhost/trove?socket=/run/mysqld.sock", "mysql:/run/mysqld.sock#trove"),
+        ] {
+            let address = Address::parse(text).expect(text);
+            assert_eq!(address.to_string(), shown);
+            assert!(!format!("{address:?}").contains("pw") && !format!("{address:?}").contains("ss@"));
+        }
+        let address = Address::parse("mysql://me:p%40ss@db/trove").expect("an address");
+        assert_eq!(address.password.as_deref(), Some("p@ss"));
+    }
+
+    #[test]
+    fn bad_ones_are_refused_without_their_password() {
+        for text in [
+            "me:hunter2@db/trove",
+            "oracle://me:hunter2@db/trove",
+            "mysql://me:hunter2@/trove",
+            "mysql://:hunter2@db/trove",
+            "mysql://me:hunter2@db",
+            "mysql://me:hunter2@db/trove?pool=5",
+            "mysql://me:hunter2@db/trove?ssl-mode=PREFERRED",
+            "mysql://me:hunter2%ff@db/trove",
+            "mysql://me:hun#ter2@db/trove",
+        ] {
+            let error = Address::parse(text).expect_err(text).to_string();
+            assert!(!error.contains("ter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn other_machines_are_verified() {
+        let mode = |text: &str| Address::parse(text).expect("an address").mode();
+        assert_eq!(mode("mysql://me@db.example/t"), Mode::Identity);
+        assert_eq!(mode("postgres://me@10.0.0.1/t"), Mode::Identity);
+        assert_eq!(mode("mysql://me@127.0.0.1/t"), Mode::Preferred);
+        assert_eq!(mode("mysql://me@localhost/t"), Mode::Preferred);
+        assert_eq!(mode("mysql://me@db.example/t?ssl-mode=DISABLED"), Mode::Disabled);
+    }
+}

@@ -1,0 +1,16 @@
+//! Trove's own catalogs: its database, and its API.
+
+mod api;
+pub mod database;
+mod location;
+mod new_backup;
+mod quota;
+mod row;
+mod versions;
+
+pub use api::TroveApi;
+pub use database::TroveDatabase;
+pub use location::{LOCATION_MAX, Location, LocationError, is_account_of};
+pub use new_backup::{DESCRIPTION_MAX, NAME_MAX, NewBackup, check_texts};
+pub use quota::Quota;
+pub use versions::{DatastoreVersion, SourceVersion, map};
