@@ -34,14 +34,14 @@ impl Trove {
         ledger.map_err(|CatalogError(failure)| failure)
     }
 
-    /// All datastore versions.
+    /// All datastore versions, as a tenant may see them.
     ///
     /// # Errors
     /// As [`Trove::ledger`].
-    pub async fn versions(&self) -> Result<Vec<DatastoreVersion>, Failure> {
+    pub async fn versions(&self, tenant: Option<&str>) -> Result<Vec<DatastoreVersion>, Failure> {
         match self {
             Self::Database(database) => database.versions().await,
-            Self::Api(api) => api.versions().await,
+            Self::Api(api) => api.versions(tenant).await,
         }
     }
 
