@@ -17,7 +17,7 @@ pub enum Scope {
 }
 
 /// A token. Printing it does not show what opens doors.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Token {
     /// Marked as sensitive.
     pub(super) header: HeaderValue,
