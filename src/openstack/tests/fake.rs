@@ -170,7 +170,7 @@ fn error(status: u16, title: &str, message: &str) -> Response<Full<Bytes>> {
 
 async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let (parts, body) = request.into_parts();
-    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let path = parts.uri.path().to_owned();
     if parts.method == Method::POST && path == "/v3/auth/tokens" {
         let body: Value = serde_json::from_slice(&body).expect("JSON");
@@ -202,7 +202,13 @@ fn give(state: &State, auth: &Value, count: usize) -> Response<Full<Bytes>> {
         (settings.lifetime, settings.refusal.clone())
     };
     let identity = &auth["identity"];
-    let is_right = identity["password"]["user"]["password"] == PASSWORD
+    let is_token = identity["methods"][0] == "token";
+    let shown = identity["token"]["id"].as_str().unwrap_or_default();
+    if is_token && !state.is_valid(shown) {
+        return error(404, "Not Found", &format!("Could not recognize Fernet token {shown}"));
+    }
+    let is_right = is_token
+        || identity["password"]["user"]["password"] == PASSWORD
         || identity["application_credential"]["secret"] == PASSWORD;
     let scope = &auth["scope"]["project"];
     let by_id = |project: &&(&str, &str, &str, bool)| scope["id"] == project.0;
