@@ -70,7 +70,7 @@ impl Token {
     /// Whether a request may still be begun with it. The last tenth is left for requests under way, or half a minute.
     pub(super) fn is_usable(&self) -> bool {
         let lifetime = self.lifetime();
-        self.asked.elapsed() < lifetime - (lifetime / 10).min(MARGIN)
+        self.asked.elapsed() < lifetime.saturating_sub((lifetime / 10).min(MARGIN))
     }
 
     /// Whether a new one should be asked for while this one is still good.
