@@ -34,14 +34,15 @@ impl Trove {
         ledger.map_err(|CatalogError(failure)| failure)
     }
 
-    /// All datastore versions, as a tenant may see them.
+    /// All datastore versions. `project` is any that something is to be registered in: whose token is for no project of its
+    /// own asks with one of that.
     ///
     /// # Errors
     /// As [`Trove::ledger`].
-    pub async fn versions(&self, tenant: Option<&str>) -> Result<Vec<DatastoreVersion>, Failure> {
+    pub async fn versions(&self, project: Option<&str>) -> Result<Vec<DatastoreVersion>, Failure> {
         match self {
             Self::Database(database) => database.versions().await,
-            Self::Api(api) => api.versions(tenant).await,
+            Self::Api(api) => api.versions(project).await,
         }
     }
 
