@@ -57,6 +57,8 @@ pub enum Command {
     Graph(GraphArgs),
     /// Remove what dead runs left in target regions
     Gc(GcArgs),
+    /// Copy one backup from another region and show its record, as `openstack database backup show` would
+    BackupCopy(BackupCopyArgs),
 }
 
 /// A plan file.
@@ -270,6 +272,39 @@ pub struct GcArgs {
     /// Only say what would be removed
     #[arg(short = 'n', long)]
     pub dry_run: bool,
+}
+
+/// Arguments of `backup-copy`.
+#[derive(Debug, Args)]
+pub struct BackupCopyArgs {
+    /// Name of the copy
+    pub name: String,
+    /// Id of the backup in its own region
+    pub backup: String,
+    /// The region that has it; else the only one beside the target
+    #[arg(long, value_name = "REGION")]
+    pub region: Option<String>,
+    /// The region that gets it; else `defaults: { to: … }` of the regions file
+    #[arg(long, value_name = "REGION")]
+    pub to: Option<String>,
+    /// Description of the copy; else the backup's own
+    #[arg(long)]
+    pub description: Option<String>,
+    /// A plan, or a file with nothing but `version`, `regions` and `defaults`; else `$XDG_CONFIG_HOME/backhaul/regions.yaml`
+    #[arg(long, value_name = "FILE", env = "BACKHAUL_REGIONS")]
+    pub regions: Option<PathBuf>,
+    /// How to show the record
+    #[arg(short, long, value_enum, default_value_t = RecordFormat::Table)]
+    pub format: RecordFormat,
+}
+
+/// How to show a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RecordFormat {
+    /// Fields and values in a frame
+    Table,
+    /// One JSON object
+    Json,
 }
 
 #[cfg(test)]

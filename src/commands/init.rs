@@ -7,14 +7,14 @@ use serde_json::json;
 
 use super::saved::create;
 use super::{Outcome, open, place, print, print_json, say};
-use crate::catalog::{Catalog, Ledger, Record, RecordState};
+use crate::catalog::{Ledger, Record, RecordState};
 use crate::cli::{Global, InitArgs};
 use crate::error::CommandError;
 use crate::exit::Exit;
 use crate::number::counted;
 use crate::plan::{Plan, Written, WrittenEntry, WrittenRegion, parse, to_yaml};
 use crate::regions::process_environment;
-use crate::register;
+use crate::register::Registry;
 use crate::store::{Listed, Source};
 
 /// The name of the source region.
@@ -25,7 +25,7 @@ pub(super) async fn init(global: &Global, args: &InitArgs) -> Outcome {
     let unreachable = |message: String, hint: Option<String>| unreachable(&args.from, message, hint);
     let regions = open::unlimited_regions(&emptied(&written)?);
     let store = regions.source(0).await.map_err(|failure| unreachable(failure.message, failure.hint))?;
-    let ledger = register::catalog(store.clone()).ledger().await;
+    let ledger = Registry::records_in(store.clone()).ledger(None).await;
     let ledger = ledger.map_err(|error| unreachable(error.0.message, error.0.hint))?;
     let objects = store.list("").await.map_err(|error| unreachable(error.message, error.hint))?;
     let mut left_out = store.left_out().await.map_err(|error| unreachable(error.message, error.hint))?;

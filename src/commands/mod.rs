@@ -1,6 +1,7 @@
 //! One file a command. The only place where plans, stores, catalogs, database, engine and reporters are wired
 //! together.
 
+mod backup_copy;
 mod check;
 mod dry_run;
 mod gc;
@@ -44,6 +45,7 @@ pub async fn dispatch(cli: Cli) -> Outcome {
         Command::Init(args) => init::init(global, &args).await,
         Command::Graph(args) => graph::graph(global, &args).await,
         Command::Gc(args) => gc::gc(global, &args).await,
+        Command::BackupCopy(args) => backup_copy::backup_copy(global, &args).await,
     }
 }
 

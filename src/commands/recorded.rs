@@ -15,6 +15,7 @@ use crate::exit::Exit;
 use crate::failure::{Cause, Failure};
 use crate::graph::{Graph, Node};
 use crate::regions::{self, Regions, process_environment};
+use crate::register::Registry;
 use crate::store::Store;
 use crate::summary::{Line, Summary};
 
@@ -74,6 +75,20 @@ impl Recorded {
     /// # Errors
     /// A failure of cause `unreachable`, naming what was found instead.
     pub(super) async fn store(&self, row: &Row) -> Result<Store, Failure> {
+        let (regions, index) = self.region(row).await?;
+        regions.source(index).await
+    }
+
+    /// The same with its catalog.
+    ///
+    /// # Errors
+    /// As [`Recorded::store`].
+    pub(super) async fn registry(&self, row: &Row) -> Result<Registry, Failure> {
+        let (regions, index) = self.region(row).await?;
+        Registry::of_source(regions, index).await
+    }
+
+    async fn region(&self, row: &Row) -> Result<(&Regions, usize), Failure> {
         let mut found_instead = None;
         let of_this_name = |name: &str| name == row.region;
         for by_name in [true, false] {
@@ -83,7 +98,7 @@ impl Recorded {
                         continue;
                     }
                     match regions.source(index).await {
-                        Ok(store) if store.identity() == row.target_store => return Ok(store),
+                        Ok(store) if store.identity() == row.target_store => return Ok((regions, index)),
                         Ok(store) if by_name => {
                             let message = format!("region `{}` is {} now", row.region, store.identity());
                             found_instead.get_or_insert(Failure::new(Cause::Unreachable, message));

@@ -2,7 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Budget, Checkpoint, CopyError, Job, Receipt, StreamHash, existing, proof, target_error};
+use super::{Budget, Checkpoint, CopyError, Job, Receipt, existing, proof, target_error};
 use crate::store::{KnownDigests, Source, StoreError, StoreErrorKind, Target};
 
 pub(super) async fn copy<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
@@ -23,7 +23,7 @@ pub(super) async fn copy<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
         Some(facts) => (facts.digests, facts.metadata),
         None => (KnownDigests::default(), job.metadata.clone()),
     };
-    let hash = StreamHash::to_compare(&known).updated(read.bytes.clone()).await;
+    let hash = job.to_compare(&known).updated(read.bytes.clone()).await;
     proof::compare(job, &hash, &known)?;
     let sha256 = hash.digest();
     crate::fault::point("before-put");

@@ -5,6 +5,7 @@
 
 mod catalog;
 mod cloud;
+mod clouds;
 mod error;
 mod keystone;
 mod project;
@@ -15,6 +16,7 @@ mod tempauth;
 mod token;
 
 pub use cloud::{Auth, Cloud, Domain, Interface, OwnScope, Service, User};
+pub use clouds::{CloudChoice, find_cloud};
 pub use error::{ErrorKind, OpenStackError};
 pub use project::{Project, ProjectName};
 pub use secret::Secret;

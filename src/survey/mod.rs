@@ -7,11 +7,13 @@ mod ask;
 mod catalogs;
 mod chain;
 mod draft;
+mod openstack;
+mod placing;
 mod probe;
 mod settled;
 mod wanted;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -23,7 +25,7 @@ use crate::exit::Exit;
 use crate::failure::{Cause, Failure};
 use crate::graph::{Graph, Node};
 use crate::id::{Key, target_id};
-use crate::plan::{Entry, Loaded, Place, Plan, Problem, RegionIndex, Select, Subject};
+use crate::plan::{CatalogSpec, Entry, Loaded, Place, Plan, Problem, RegionIndex, Select, Subject};
 use crate::regions::{Access, Regions};
 use crate::state::State;
 use crate::store::Pin;
@@ -31,6 +33,7 @@ use crate::store::Pin;
 pub use probe::Probed;
 
 use catalogs::{Catalogs, Role};
+use placing::Placing;
 use wanted::{Source, WantedList};
 
 /// One source backup to one target, as the plan means it now.
@@ -52,6 +55,8 @@ pub struct Migration {
     pub copy_is_there: bool,
     /// Whether an object lies under the target's name already; only a dry run asks.
     pub exists: bool,
+    /// What the target's catalog is now, if a registered copy is in another one.
+    pub other_catalog: Option<String>,
     /// Where in the plan it comes from.
     pub place: Place,
     /// What the plan says of it.
@@ -91,6 +96,7 @@ impl Migration {
                             | Cause::ParentMissing
                             | Cause::TooLarge
                             | Cause::TargetUnwritable
+                            | Cause::TenantUnknown
                             | Cause::NoCounterpart
                             | Cause::Quota
                     )
@@ -117,6 +123,8 @@ pub struct SourceObject {
     pub recorded_bytes: Option<u64>,
     /// Digests it must have.
     pub expected: Vec<Expected>,
+    /// When its store will delete it by itself, if it says so.
+    pub expires: Option<Timestamp>,
 }
 
 /// Backups that selects did not take, by reason.
@@ -139,6 +147,8 @@ pub struct Survey {
     pub skipped: Skipped,
     /// Things that would make a run fail and belong to no single migration.
     pub warnings: Vec<Failure>,
+    /// What lies before a run and is no failure; only a dry run looks.
+    pub notes: Vec<String>,
     /// Which regions can be written, if that was tried.
     pub probed: Option<Vec<Probed>>,
 }
@@ -194,11 +204,14 @@ impl Surveyor<'_> {
     /// [`SurveyError`], when the plan as a whole cannot be surveyed. What concerns single migrations is in them.
     pub async fn survey(&self) -> Result<Survey, SurveyError> {
         let mut catalogs = Catalogs::of(self);
+        let mut placing = Placing::of(self);
         let mut skipped = Skipped::default();
         let stores = self.identities().await?;
+        self.narrow_sources(&mut catalogs);
         let mut list = self.wanted(&stores, &mut catalogs, &mut skipped).await?;
+        self.narrow_targets(&mut catalogs, &mut placing, &list).await;
         chain::add_ancestors(self, &stores, &mut catalogs, &mut list).await?;
-        let mut migrations = self.drafts(&stores, &mut catalogs, &list).await;
+        let mut migrations = self.drafts(&stores, &mut catalogs, &mut placing, &list).await;
         let contradictions = chain::contradictions(&stores, &list, &migrations);
         if !contradictions.is_empty() {
             return Err(SurveyError::Plan(contradictions));
@@ -207,15 +220,17 @@ impl Surveyor<'_> {
         ask::copies(self, &mut migrations).await;
         ask::sources(self, &mut migrations).await;
         ask::lost_targets(self, &mut migrations).await;
-        let mut warnings = Vec::new();
+        let (mut warnings, mut notes) = (Vec::new(), Vec::new());
         if self.look_at_targets {
+            ask::segments(self, &mut migrations).await;
             ask::targets(self, &mut migrations, &mut warnings).await;
+            openstack::look(self, &migrations, &mut warnings, &mut notes).await;
         }
         let mut migrations = chain::order(migrations).map_err(SurveyError::Plan)?;
         chain::refuse_below_failures(&mut migrations);
         let gone = self.planned.iter().filter(|id| !list.has(**id)).filter_map(|id| self.rows.get(id));
         skipped.vanished = gone.filter(|row| row.state != State::Completed && row.source_id.is_some()).count() as u64;
-        Ok(Survey { migrations, skipped, warnings, probed: None })
+        Ok(Survey { migrations, skipped, warnings, notes, probed: None })
     }
 
     /// What each region's store is, by number; only the regions that entries use can matter.
@@ -256,6 +271,43 @@ impl Surveyor<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A catalog of many tenants is read whole only where the plan does not say which of them it means.
+    fn narrow_sources(&self, catalogs: &mut Catalogs<'_>) {
+        let mut tenants: BTreeMap<usize, Option<BTreeSet<String>>> = BTreeMap::new();
+        for entry in &self.plan.entries {
+            let of_region = tenants.entry(usize::from(entry.from.0)).or_insert_with(|| Some(BTreeSet::new()));
+            match (&entry.subject, of_region) {
+                (Subject::Select(select), Some(named)) if !select.tenants.is_empty() => {
+                    named.extend(select.tenants.iter().cloned());
+                }
+                (Subject::Location { .. }, _) => {}
+                (_, of_region) => *of_region = None,
+            }
+        }
+        for (region, tenants) in tenants {
+            catalogs.only(region, Role::Source, tenants.unwrap_or_default());
+        }
+    }
+
+    /// Of a target's catalog the records of those tenants matter whom copies go to.
+    async fn narrow_targets(&self, catalogs: &mut Catalogs<'_>, placing: &mut Placing<'_>, list: &WantedList) {
+        for wanted in &list.items {
+            if self.plan.regions[wanted.target].catalog == CatalogSpec::Store {
+                continue;
+            }
+            let Source::Id(id) = &wanted.source else { continue };
+            let tenant = match self.rows.get(&wanted.id) {
+                Some(row) if row.tenant_id.is_some() => row.tenant_id.clone(),
+                _ => match catalogs.record(wanted.region, id).await {
+                    // What cannot be placed is told of with its migration.
+                    Ok(record) => placing.tenant(wanted.region, wanted.target, record.tenant_id).await.ok().flatten(),
+                    Err(_) => None,
+                },
+            };
+            catalogs.only(wanted.target, Role::Target, tenant.into_iter().collect());
+        }
     }
 
     async fn wanted(

@@ -1,0 +1,74 @@
+//! Whether a registered copy still is what it was when it was registered: object, segments, link and record.
+
+use super::{Parent, Registry, links};
+use crate::catalog::{Ledger, RecordState};
+use crate::database::Row;
+use crate::failure::{Cause, Failure};
+use crate::id::Key;
+use crate::store::{ObjectFacts, Pin, Source, Store, StoreError, StoreErrorKind};
+
+impl Registry {
+    /// Asks for object and segments of a copy, and holds them, its link and its record against its row. Reads no bytes.
+    /// `parent` is what it builds on, where a row tells; else its link is not looked at.
+    ///
+    /// # Errors
+    /// A failure of cause `copy-missing`, `integrity` or `record-conflict` for what was seen to be wrong; others for what
+    /// could not be seen.
+    pub async fn look(
+        &self,
+        ledger: &Ledger,
+        row: &Row,
+        parent: Option<&Parent>,
+    ) -> Result<(Key, ObjectFacts), Failure> {
+        let gone = |what: &str| {
+            Failure::new(Cause::CopyMissing, format!("{what} of `{}` is gone from region `{}`", row.name, row.region))
+        };
+        let key = Key::parse(row.location.as_deref().unwrap_or_default()).map_err(|_| gone("the object"))?;
+        let facts = self.store.head(&key).await.map_err(|error| match error.kind {
+            StoreErrorKind::Missing => gone(&format!("the object `{key}`")),
+            _ => error.of_target(),
+        })?;
+        if Some(facts.size) != row.bytes {
+            let recorded = row.bytes.unwrap_or_default();
+            let message = format!("`{key}` in region `{}` has {} bytes, and had {recorded}", row.region, facts.size);
+            return Err(Failure::new(Cause::Integrity, message));
+        }
+        if let Store::Swift(swift) = &self.store {
+            if row.etag.as_ref() != Some(&facts.etag) {
+                let had = row.etag.as_deref().unwrap_or_default();
+                let message = format!("`{key}` in region `{}` is version {}, and was {had}", row.region, facts.etag);
+                return Err(Failure::new(Cause::Integrity, message));
+            }
+            let pin = Pin { etag: facts.etag.clone(), size: facts.size };
+            swift.check_segments(&key, &pin).await.map_err(|error| match error.kind {
+                StoreErrorKind::Missing | StoreErrorKind::Changed => {
+                    Failure::new(Cause::CopyMissing, format!("region `{}`: {}", row.region, error.message))
+                }
+                _ => StoreError::of_target(error),
+            })?;
+            if let Some(parent) = parent {
+                links::check(swift, row, &facts.metadata, parent).await?;
+            }
+        }
+        self.check_record(ledger, row)?;
+        Ok((key, facts))
+    }
+
+    fn check_record(&self, ledger: &Ledger, row: &Row) -> Result<(), Failure> {
+        let named = |what: &str| format!("the record of `{}` {what} region `{}`", row.name, row.region);
+        match ledger.copy_of(row.id) {
+            None => Err(Failure::new(Cause::CopyMissing, named("is gone from"))),
+            Some(record) if record.state == RecordState::Deleted => {
+                Err(Failure::new(Cause::CopyMissing, named("was deleted by its owner in")))
+            }
+            Some(record)
+                if !record.is_restorable() || ledger.conflict(record.id).is_some() || !self.says(record, row) =>
+            {
+                let message =
+                    format!("the record of `{}` in region `{}` says something else now", row.name, row.region);
+                Err(Failure::new(Cause::RecordConflict, message))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+}
