@@ -264,7 +264,7 @@ async fn a_feed_is_over_when_the_answer_came_however_much_of_it_is_left() {
     let feed = Feed { size: 1000, md5: None, chunks };
     sender.send(Bytes::from_static(b"some of it")).await.expect("there is room");
     let put = store.put_streamed(&key(), TOKEN, feed, &Metadata::new()).await;
-    refused(put, StoreErrorKind::NoSpace, "413: Upload exceeds quota");
+    refused(put, StoreErrorKind::Quota, "413: Upload exceeds quota");
     let closed = tokio::time::timeout(Duration::from_secs(20), sender.closed()).await;
     closed.expect("nobody wants more of it");
 }
