@@ -57,7 +57,9 @@ mod tests {
 
     fn rows(sizes: &[u64]) -> (Vec<(u64, Option<String>)>, Vec<u8>) {
         let mut hash = StreamHash::default();
-        sizes.iter().for_each(|size| hash.update(&vec![7; usize::try_from(*size).expect("small")]));
+        for size in sizes {
+            hash.update(&vec![7; usize::try_from(*size).expect("small")]);
+        }
         (sizes.iter().map(|size| (*size, None)).collect(), hash.to_state())
     }
 

@@ -149,7 +149,10 @@ mod tests {
         ) {
             let segments = halves.then(|| segments(&[size / 2, size - size / 2]));
             match layout(Takes::Pieces { segment_size, flat }, size, segments.as_deref(), is_plain) {
-                Err(_) => prop_assert!(size > if flat { PIECE_MAX } else { 4_900 * GIB }),
+                Err(_) => {
+                    let most = if flat { PIECE_MAX } else { 4_900 * GIB };
+                    prop_assert!(size > most);
+                }
                 Ok(layout) => {
                     prop_assert_eq!(layout.size(), size);
                     prop_assert!(u64::from(layout.parts()) <= SEGMENTS_MAX);
