@@ -231,12 +231,19 @@ pub enum Depth {
 #[derive(Debug, Args)]
 pub struct InitArgs {
     /// The source region: a folder, `s3://BUCKET/PREFIX`, `gcs://BUCKET/PREFIX` or `azure://ACCOUNT/CONTAINER/PREFIX`;
-    /// keys of a plan's store may follow: `'s3://vault?endpoint=https://s3.example.com&region=eu-1'`
-    #[arg(long, value_name = "FOLDER|URL")]
+    /// keys of a plan's store may follow: `'s3://vault?endpoint=https://s3.example.com&region=eu-1'`; with --regions the
+    /// name of a region there
+    #[arg(long, value_name = "FOLDER|URL|REGION")]
     pub from: PathBuf,
     /// A target region, as the source; may be repeated
-    #[arg(long, value_name = "FOLDER|URL", required = true)]
+    #[arg(long, value_name = "FOLDER|URL|REGION", required = true)]
     pub to: Vec<PathBuf>,
+    /// A plan, or a file of regions, whose regions --from and --to name: the way to regions of OpenStack
+    #[arg(long, value_name = "FILE")]
+    pub regions: Option<PathBuf>,
+    /// Only backups of this tenant, by its id; may be repeated; only with --regions
+    #[arg(long, value_name = "ID", requires = "regions")]
+    pub tenant: Vec<String>,
     /// Name of the plan
     #[arg(long, default_value = "evacuation")]
     pub name: String,
