@@ -73,7 +73,7 @@ causes! {
     NoCounterpart = "no-counterpart", Permanent, "the target region has no counterpart";
     /// Nobody can tell whose the copy is in the target, or the target has no such project.
     TenantUnknown = "tenant-unknown", Permanent, "the target has no such tenant";
-    /// A quota of the target's catalog is reached: as many backups as the tenant may have.
+    /// A quota of the target is reached: as many backups as the tenant may have, or as many bytes.
     Quota = "quota", Permanent, "a quota of the target is reached";
     /// The store, the catalog or the database cannot be reached.
     Unreachable = "unreachable", Transient, "a store or catalog cannot be reached";

@@ -35,15 +35,15 @@ async fn a_quota_and_versions_are_shown_and_a_full_container_is_told_of_at_once(
     assert_eq!((facts.quota_bytes, facts.quota_objects), (Some(1000), Some(5)));
     let (key, none) = (bed.key("a"), metadata(&[]));
     let put = bed.store.put(&key, TOKEN, Bytes::from(vec![0; 1001]), &none).await;
-    refused(put, StoreErrorKind::NoSpace, "413: Upload exceeds quota");
+    refused(put, StoreErrorKind::Quota, "413: Upload exceeds quota");
     // Far more than fits into the buffers on the way: the answer comes before the bytes were sent.
     let many = vec![0; 20_000_000];
     let put = bed.store.put_streamed(&key, TOKEN, feed(&many, None), &none).await;
-    refused(put, StoreErrorKind::NoSpace, "413: Upload exceeds quota");
+    refused(put, StoreErrorKind::Quota, "413: Upload exceeds quota");
     let layout = Layout::Segments([20_000_000, 5].into());
     let upload = bed.store.begin(&key, TOKEN, Shape { layout: &layout, metadata: &none }).await.expect("begun");
     let sent = bed.store.part_streamed(&upload, 0, feed(&many, None)).await;
-    refused(sent, StoreErrorKind::NoSpace, "413: Upload exceeds quota");
+    refused(sent, StoreErrorKind::Quota, "413: Upload exceeds quota");
 
     bed.ask(Method::POST, &bed.container, &[("x-versions-location", &bed.container)], b"").await;
     assert!(bed.store.container_facts(&key).await.expect("known").is_versioned);

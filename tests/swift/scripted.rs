@@ -1,12 +1,13 @@
 //! Against a server that answers as a test tells it: what a healthy Swift never says.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backhaul::id::Key;
 use backhaul::openstack::{Auth, Cloud, Interface, Secret, Session};
-use backhaul::store::{Layout, Metadata, Shape, Source, StoreErrorKind, SwiftStore, Target};
+use backhaul::store::{Feed, Layout, Metadata, Shape, Source, StoreErrorKind, SwiftStore, Target};
 use backhaul::throttle::Throttle;
 use bytes::Bytes;
 use http::{Request, Response};
@@ -14,7 +15,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::bed::{TOKEN, feed, md5, options, refused};
 
@@ -76,19 +78,7 @@ impl Scripted {
                 tokio::spawn(connection);
             }
         });
-        let cloud = Cloud {
-            name: "scripted".to_owned(),
-            origin: "the test".to_owned(),
-            auth_url: format!("http://{address}/auth").parse().expect("a URL"),
-            auth: Auth::V1 { user: "a:b".to_owned(), key: Secret::new("k".to_owned()) },
-            region_name: None,
-            interface: Interface::Public,
-            cacert: None,
-            verify: true,
-            endpoint_overrides: std::collections::BTreeMap::new(),
-        };
-        let session = Session::open(cloud, Duration::from_secs(10)).expect("a session");
-        Self { store: SwiftStore::open(options(), &session, &Throttle::unlimited()), asked }
+        Self { store: store(address), asked }
     }
 
     /// Requests of one kind, in order, with their tokens.
@@ -96,6 +86,22 @@ impl Scripted {
         let asked = self.asked.lock().expect("no panic");
         asked.iter().filter(|one| one.0 == method && one.1 == path).map(|one| one.2.clone()).collect()
     }
+}
+
+fn store(address: SocketAddr) -> SwiftStore {
+    let cloud = Cloud {
+        name: "scripted".to_owned(),
+        origin: "the test".to_owned(),
+        auth_url: format!("http://{address}/auth").parse().expect("a URL"),
+        auth: Auth::V1 { user: "a:b".to_owned(), key: Secret::new("k".to_owned()) },
+        region_name: None,
+        interface: Interface::Public,
+        cacert: None,
+        verify: true,
+        endpoint_overrides: std::collections::BTreeMap::new(),
+    };
+    let session = Session::open(cloud, Duration::from_secs(10)).expect("a session");
+    SwiftStore::open(options(), &session, &Throttle::unlimited())
 }
 
 fn key() -> Key {
@@ -214,6 +220,53 @@ async fn a_cluster_that_does_not_tell_its_limits_is_refused_by_name() {
         refused(put, StoreErrorKind::Refused, words);
         assert!(scripted.tokens("PUT", "/v1/AUTH_x/c/a.gz").is_empty());
     }
+}
+
+/// Answers by hand, and leaves the body of a PUT where it is.
+async fn answer_unread(mut stream: TcpStream, address: SocketAddr) -> std::io::Result<()> {
+    let mut head = String::new();
+    loop {
+        head.push(char::from(stream.read_u8().await?));
+        if !head.ends_with("\r\n\r\n") {
+            continue;
+        }
+        let (line, body) = match &head[..4] {
+            "GET " if head.contains(" /auth ") => {
+                (format!("200 OK\r\nx-storage-url: http://{address}/v1/AUTH_x\r\nx-auth-token: t"), "")
+            }
+            "GET " => ("200 OK".to_owned(), INFO),
+            "HEAD" if head.contains("/a.gz ") => ("404 Not Found".to_owned(), ""),
+            "HEAD" => ("204 No Content".to_owned(), ""),
+            _ => ("413 Request Entity Too Large".to_owned(), "Upload exceeds quota."),
+        };
+        let length =
+            if line.starts_with("204") { String::new() } else { format!("content-length: {}\r\n", body.len()) };
+        stream.write_all(format!("HTTP/1.1 {line}\r\n{length}\r\n{body}").as_bytes()).await?;
+        if head.starts_with("PUT ") {
+            // The connection stays, and nobody reads from it.
+            std::future::pending::<()>().await;
+        }
+        head.clear();
+    }
+}
+
+#[tokio::test]
+async fn a_feed_is_over_when_the_answer_came_however_much_of_it_is_left() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(answer_unread(stream, address));
+        }
+    });
+    let store = store(address);
+    let (sender, chunks) = tokio::sync::mpsc::channel(1);
+    let feed = Feed { size: 1000, md5: None, chunks };
+    sender.send(Bytes::from_static(b"some of it")).await.expect("there is room");
+    let put = store.put_streamed(&key(), TOKEN, feed, &Metadata::new()).await;
+    refused(put, StoreErrorKind::Quota, "413: Upload exceeds quota");
+    let closed = tokio::time::timeout(Duration::from_secs(20), sender.closed()).await;
+    closed.expect("nobody wants more of it");
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ fn kind(gave_up: &GaveUp) -> StoreErrorKind {
     match answer.status {
         Some(404) => StoreErrorKind::Missing,
         Some(409 | 412) => StoreErrorKind::Changed,
-        Some(413) if is_quota(answer) => StoreErrorKind::NoSpace,
+        Some(413) if is_quota(answer) => StoreErrorKind::Quota,
         Some(416) => StoreErrorKind::Short,
         Some(422) => StoreErrorKind::Differs,
         Some(507) => StoreErrorKind::NoSpace,
@@ -135,7 +135,7 @@ mod tests {
             assert_eq!(error(status, None).kind, kind, "{status}");
         }
         let quota = error(413, Some("Upload exceeds quota"));
-        assert_eq!(quota.kind, StoreErrorKind::NoSpace);
+        assert_eq!(quota.kind, StoreErrorKind::Quota);
         assert_eq!(quota.message, "cannot write `c/o` in swift:host: host:8080 answered 413: Upload exceeds quota");
         assert!(quota.hint.is_some_and(|hint| hint.contains("quota")));
         let attempt = Attempt { store: "swift:host", doing: READ, name: "c/o" };

@@ -198,7 +198,7 @@ impl SwiftStore {
         let etag = hex(segment.md5);
         let is_whole = range.start == 0 && range.end == segment.size;
         let damaged = |kind, what: &str| {
-            let why = format!("its segment {number} ({}) {what}", place.path());
+            let why = format!("its segment {number} (/{}) {what}", place.path());
             let hint = "the backup is damaged where it lies: make a new one, or leave this one out";
             attempt.refused(kind, why).hint(hint)
         };
