@@ -57,6 +57,8 @@ pub enum Command {
     Graph(GraphArgs),
     /// Remove what dead runs left in target regions
     Gc(GcArgs),
+    /// Compare two regions whole: which live backups of one the other could not restore
+    Compare(CompareArgs),
     /// Copy one backup from another region and show its record, as `openstack database backup show` would
     BackupCopy(BackupCopyArgs),
 }
@@ -272,6 +274,19 @@ pub struct GcArgs {
     /// Only say what would be removed
     #[arg(short = 'n', long)]
     pub dry_run: bool,
+}
+
+/// Arguments of `compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// The plan file
+    pub plan: PathBuf,
+    /// The region that may be switched off
+    #[arg(long, value_name = "REGION")]
+    pub from: String,
+    /// The region that must be able to restore everything
+    #[arg(long, value_name = "REGION")]
+    pub to: String,
 }
 
 /// Arguments of `backup-copy`.

@@ -14,8 +14,8 @@ use self::open::Opener;
 use crate::catalog::trove::Trove;
 use crate::failure::Failure;
 use crate::openstack::Session;
-use crate::plan::{Region, StoreSpec, WrittenRecords, WrittenRegion, WrittenStore};
-use crate::store::Store;
+use crate::plan::{CatalogSpec, Region, StoreSpec, WrittenRecords, WrittenRegion, WrittenStore};
+use crate::store::{Store, Takes};
 use crate::throttle::Throttle;
 
 /// Parts of one object: the least that any store takes (AWS and GCS, "Multipart upload limits").
@@ -204,15 +204,30 @@ impl Regions {
     }
 
     /// Size of the parts in which an object of `size` bytes is copied into a region, in bytes: `wanted` by the plan, at
-    /// least what the store takes, and so many MiB more that there are at most 10,000 parts.
+    /// least what the store takes, and so many MiB more that there are at most 10,000 parts. For a store that takes
+    /// streams, size of the reads that feed them.
     #[must_use]
     pub fn part_size(&self, index: usize, wanted: u64, size: u64) -> u64 {
         let least = match self.specs[index].store {
+            StoreSpec::Swift(_) => return wanted,
             StoreSpec::File { .. } => 0,
             // AWS and GCS, "Multipart upload limits": 5 MiB, but for the last part.
             _ => 5 * MIB,
         };
         wanted.max(least).max(size.div_ceil(PARTS_MAX).next_multiple_of(MIB))
+    }
+
+    /// How a region takes an object of `size` bytes, of which the plan wants parts of `wanted` bytes.
+    #[must_use]
+    pub fn takes(&self, index: usize, wanted: u64, size: u64) -> Takes {
+        let region = &self.specs[index];
+        match &region.store {
+            StoreSpec::Swift(swift) => Takes::Pieces {
+                segment_size: swift.segment_size,
+                flat: matches!(region.catalog, CatalogSpec::TroveApi(_)),
+            },
+            _ => Takes::Parts { part_size: self.part_size(index, wanted, size) },
+        }
     }
 
     /// The regions as written.

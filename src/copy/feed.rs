@@ -9,7 +9,7 @@ use futures::stream::FuturesOrdered;
 use md5::{Digest, Md5};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use super::hash::beside;
+use super::hash::{INLINE, beside};
 use super::part::{Baton, dropped};
 use super::{Checkpoint, PARTS_IN_FLIGHT, Route, StreamHash};
 use crate::failure::Failure;
@@ -24,7 +24,14 @@ pub(super) struct Hashes {
 }
 
 impl Hashes {
-    async fn updated(self, bytes: Bytes) -> Self {
+    async fn updated(mut self, bytes: Bytes) -> Self {
+        if bytes.len() <= INLINE {
+            if let Some(md5) = &mut self.part {
+                md5.update(&bytes);
+            }
+            self.stream.update(&bytes);
+            return self;
+        }
         let part = self.part.map(|md5| beside(md5, &bytes, |md5, bytes| md5.update(bytes)));
         let stream = self.stream.updated(bytes).await;
         let part = match part {

@@ -32,7 +32,7 @@ const SHA256_STATE: usize = 104;
 const MD5_STATE: usize = 88;
 
 /// So few bytes are hashed where they are: a hop to another thread costs more.
-const INLINE: usize = 128 * 1024;
+pub(super) const INLINE: usize = 128 * 1024;
 
 /// SHA-256 of all bytes so far, and how many they were; beside it what the source store has a digest of.
 #[derive(Clone, Default)]

@@ -9,10 +9,10 @@ mod budget;
 mod existing;
 mod feed;
 mod hash;
-mod layout;
 mod part;
 mod parts;
 mod proof;
+mod resume;
 mod segments;
 mod streamed;
 mod whole;
@@ -31,7 +31,7 @@ use crate::store::{
 pub use budget::Budget;
 pub use existing::digest;
 pub use hash::{BadState, StreamHash};
-pub use layout::{Takes, layout};
+pub use resume::Resume;
 pub use segments::WrongSegment;
 
 /// Parts of one copy between permit and row. Two hide the latency of the other store, a third the one of the disk.
@@ -124,21 +124,6 @@ impl Job {
             upload_id: self.upload_id.clone(),
             parts: self.layout.parts(),
         }
-    }
-}
-
-/// Finished parts of an earlier attempt: all from the first up to some part.
-#[derive(Clone)]
-pub struct Resume {
-    /// As the store has them.
-    pub parts: Vec<StoredPart>,
-    /// The hash of exactly these parts.
-    pub hash: StreamHash,
-}
-
-impl std::fmt::Debug for Resume {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Resume({} parts, {} bytes)", self.parts.len(), self.hash.bytes())
     }
 }
 

@@ -22,3 +22,6 @@ pub use project::{Project, ProjectName};
 pub use secret::Secret;
 pub use session::Session;
 pub use token::{Scope, Token};
+
+#[cfg(test)]
+mod tests;

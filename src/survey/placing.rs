@@ -189,7 +189,7 @@ impl<'a> Placing<'a> {
         }
         if !self.versions.contains_key(&target) {
             let versions = match self.surveyor.regions.trove(target).await? {
-                Some(trove) => trove.versions().await.map(Arc::from),
+                Some(trove) => trove.versions(row.tenant_id.as_deref()).await.map(Arc::from),
                 None => Ok(Arc::from([])),
             };
             self.versions.insert(target, versions);

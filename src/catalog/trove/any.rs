@@ -34,14 +34,15 @@ impl Trove {
         ledger.map_err(|CatalogError(failure)| failure)
     }
 
-    /// All datastore versions.
+    /// All datastore versions. `project` is any that something is to be registered in: whose token is for no project of its
+    /// own asks with one of that.
     ///
     /// # Errors
     /// As [`Trove::ledger`].
-    pub async fn versions(&self) -> Result<Vec<DatastoreVersion>, Failure> {
+    pub async fn versions(&self, project: Option<&str>) -> Result<Vec<DatastoreVersion>, Failure> {
         match self {
             Self::Database(database) => database.versions().await,
-            Self::Api(api) => api.versions().await,
+            Self::Api(api) => api.versions(project).await,
         }
     }
 
@@ -75,6 +76,16 @@ impl Trove {
         match self {
             Self::Database(database) => database.register(new).await.map(|()| new.id.to_string()),
             Self::Api(api) => api.register(new).await,
+        }
+    }
+
+    /// What it has that Backhaul does not move, a line each, as far as it can be seen this way.
+    pub async fn not_moved(&self) -> Vec<String> {
+        match self {
+            Self::Database(database) => database.not_moved().await,
+            Self::Api(_) => {
+                vec!["backup strategies and quotas are not moved; this catalog does not show them".to_owned()]
+            }
         }
     }
 

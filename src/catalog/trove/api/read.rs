@@ -86,13 +86,16 @@ impl TroveApi {
         Ok(all)
     }
 
-    /// The datastore versions of the region that are switched on, asked with a token of `project`; without one, of the
-    /// cloud entry's own.
+    /// The datastore versions of the region that are switched on. Asked with the cloud entry's own token, or, where that is
+    /// for no project, with one of `project`.
     ///
     /// # Errors
     /// When Trove cannot be reached, or does not let us look.
     pub async fn versions(&self, project: Option<&str>) -> Result<Vec<DatastoreVersion>, Failure> {
-        let scope = project.map_or(Scope::Own, |project| Scope::Project(project.to_owned()));
+        let scope = match (self.own_project().await?, project) {
+            (None, Some(project)) => Scope::Project(project.to_owned()),
+            _ => Scope::Own,
+        };
         self.versions_as(&scope).await
     }
 

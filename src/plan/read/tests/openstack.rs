@@ -89,3 +89,23 @@ fn two_troves_may_share_one_swift_and_no_store_is_copied_onto_itself() {
     let refused = parse(text.as_bytes(), Path::new("/plans/t.yaml")).expect_err("one place");
     assert!(refused.problems[0].message.contains("are the same store"), "{:?}", refused.problems);
 }
+
+#[test]
+fn unset_variables_of_catalogs_and_tenants_are_named_too() {
+    let text = "version: 1\nname: t\nregions:\n  a: { store: { type: file, path: a } }\n  b:\n    \
+                store: { type: swift, cloud: \"${CLOUD}\" }\n    \
+                catalog: { type: trove-database, url: \"mysql://u:${PASSWORD}@db/trove\" }\n    \
+                tenants: \"${TENANTS}\"\nbackups: [{ id: x, from: a, to: [b] }]\n";
+    let plan = parse(text.as_bytes(), Path::new("/plans/t.yaml")).expect("accepted").plan;
+    let problems = crate::plan::unset_variables(&plan, &|_| None);
+    let lines: Vec<_> =
+        problems.iter().map(|problem| (problem.place.expect("a place").line, &*problem.message)).collect();
+    assert_eq!(
+        lines,
+        [
+            (6, "the environment variable `CLOUD` is not set"),
+            (7, "the environment variable `PASSWORD` is not set"),
+            (8, "the environment variable `TENANTS` is not set"),
+        ]
+    );
+}

@@ -1,7 +1,8 @@
 //! How an object is to lie in a target: pure.
 
+use super::{Layout, Segment};
 use crate::failure::{Cause, Failure};
-use crate::store::{Layout, Segment};
+use crate::id::Key;
 
 /// Largest piece that a Swift takes (`max_file_size` of its `/info`, as it comes).
 const PIECE_MAX: u64 = 5 * (1 << 30) + 2;
@@ -28,48 +29,52 @@ pub enum Takes {
     },
 }
 
-/// The layout of an object of `size` bytes, which is made of `segments` in its source.
-///
-/// In pieces its digests stay what they were wherever that can be: the source's own segments, and one piece if it
-/// `is_plain` there (one object in a store that takes pieces).
-///
-/// # Errors
-/// A failure of cause `too-large` when no such target can hold it.
-pub fn layout(takes: Takes, size: u64, segments: Option<&[Segment]>, is_plain: bool) -> Result<Layout, Failure> {
-    let (segment_size, flat) = match takes {
-        Takes::Parts { part_size } => return Ok(Layout::Equal { size, part_size }),
-        Takes::Pieces { segment_size, flat } => (segment_size, flat),
-    };
-    if flat {
-        return if size <= PIECE_MAX { Ok(Layout::Plain { size }) } else { Err(too_large_for_one(size)) };
+impl Takes {
+    /// The layout of an object of `size` bytes, which is made of `segments` in its source.
+    ///
+    /// In pieces its digests stay what they were wherever that can be: the source's own segments, and one piece if it
+    /// `is_plain` there (one object in a store that takes pieces).
+    ///
+    /// # Errors
+    /// A failure of cause `too-large` when no such target can hold it.
+    pub fn layout(self, key: &Key, size: u64, segments: Option<&[Segment]>, is_plain: bool) -> Result<Layout, Failure> {
+        let (segment_size, flat) = match self {
+            Self::Parts { part_size } => return Ok(Layout::Equal { size, part_size }),
+            Self::Pieces { segment_size, flat } => (segment_size.min(PIECE_MAX), flat),
+        };
+        if flat {
+            return if size <= PIECE_MAX { Ok(Layout::Plain { size }) } else { Err(too_large_for_one(key, size)) };
+        }
+        if let Some(segments) = segments
+            && segments.len() as u64 <= SEGMENTS_MAX
+            && segments.iter().all(|segment| segment.size <= PIECE_MAX)
+            && segments.iter().map(|segment| segment.size).sum::<u64>() == size
+        {
+            return Ok(Layout::Segments(segments.iter().map(|segment| segment.size).collect()));
+        }
+        let stays_plain = segments.is_none() && is_plain && size <= PIECE_MAX;
+        if stays_plain || size <= segment_size {
+            return Ok(Layout::Plain { size });
+        }
+        let each = segment_size.max(size.div_ceil(SEGMENTS_MAX).next_multiple_of(MIB));
+        if each > PIECE_MAX {
+            let most = PIECE_MAX * SEGMENTS_MAX;
+            let message = format!("`{key}` has {size} bytes, and a Swift takes at most {most} in one object");
+            return Err(Failure::new(Cause::TooLarge, message));
+        }
+        let equal = Layout::Equal { size, part_size: each };
+        let length = |number| {
+            let range = equal.range(number);
+            range.end - range.start
+        };
+        Ok(Layout::Segments((0..equal.parts()).map(length).collect()))
     }
-    if let Some(segments) = segments
-        && segments.len() as u64 <= SEGMENTS_MAX
-        && segments.iter().all(|segment| segment.size <= PIECE_MAX)
-        && segments.iter().map(|segment| segment.size).sum::<u64>() == size
-    {
-        return Ok(Layout::Segments(segments.iter().map(|segment| segment.size).collect()));
-    }
-    let stays_plain = segments.is_none() && is_plain && size <= PIECE_MAX;
-    if stays_plain || size <= segment_size.min(PIECE_MAX) {
-        return Ok(Layout::Plain { size });
-    }
-    let each = segment_size.min(PIECE_MAX).max(size.div_ceil(SEGMENTS_MAX).next_multiple_of(MIB));
-    if each > PIECE_MAX {
-        let most = PIECE_MAX.saturating_mul(SEGMENTS_MAX);
-        return Err(Failure::new(Cause::TooLarge, format!("it has {size} bytes, and a Swift takes at most {most}")));
-    }
-    let equal = Layout::Equal { size, part_size: each };
-    let length = |number| {
-        let range = equal.range(number);
-        range.end - range.start
-    };
-    Ok(Layout::Segments((0..equal.parts()).map(length).collect()))
 }
 
-fn too_large_for_one(size: u64) -> Failure {
-    let message =
-        format!("it has {size} bytes, and Trove's API registers plain objects only, which have at most {PIECE_MAX}");
+fn too_large_for_one(key: &Key, size: u64) -> Failure {
+    let message = format!(
+        "`{key}` has {size} bytes, and Trove's API registers plain objects only, which have at most {PIECE_MAX}"
+    );
     Failure::new(Cause::TooLarge, message)
         .hint("register in Trove's database (`catalog: { type: trove-database }`), which takes objects of any size")
 }
@@ -79,6 +84,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn layout(takes: Takes, size: u64, segments: Option<&[Segment]>, is_plain: bool) -> Result<Layout, Failure> {
+        takes.layout(&Key::parse("a").expect("a key"), size, segments, is_plain)
+    }
 
     const GIB: u64 = 1 << 30;
 
@@ -140,7 +149,10 @@ mod tests {
         ) {
             let segments = halves.then(|| segments(&[size / 2, size - size / 2]));
             match layout(Takes::Pieces { segment_size, flat }, size, segments.as_deref(), is_plain) {
-                Err(_) => prop_assert!(size > if flat { PIECE_MAX } else { 4_900 * GIB }),
+                Err(_) => {
+                    let most = if flat { PIECE_MAX } else { 4_900 * GIB };
+                    prop_assert!(size > most);
+                }
                 Ok(layout) => {
                     prop_assert_eq!(layout.size(), size);
                     prop_assert!(u64::from(layout.parts()) <= SEGMENTS_MAX);
@@ -152,7 +164,7 @@ mod tests {
                         prop_assert_eq!(&layout, &Layout::Plain { size });
                     }
                     // Whoever asks again gets the same: an upload is resumed by it.
-                    prop_assert_eq!(super::layout(Takes::Pieces { segment_size, flat }, size, segments.as_deref(), is_plain), Ok(layout));
+                    prop_assert_eq!(self::layout(Takes::Pieces { segment_size, flat }, size, segments.as_deref(), is_plain), Ok(layout));
                 }
             }
         }
