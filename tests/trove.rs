@@ -62,10 +62,11 @@ fn a_real_trove_is_read_and_holds_each_copy_once() {
     let settings = [("TROVE_RATE", RATE.to_string()), ("MAX_BACKUPS", "4".to_owned())];
     let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
     let Some(openstack) = OpenStack::start("Trove's catalogs in a real OpenStack", &settings) else { return };
-    openstack.add_tenants(&["catalog-api", "catalog-quota", "catalog-apart", "catalog-read"]);
+    openstack.add_tenants(&["catalog-api", "catalog-cut", "catalog-quota", "catalog-apart", "catalog-read"]);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         api::registers_chains_once(&openstack).await;
+        api::looks_again_when_no_answer_came(&openstack).await;
         api::tells_both_kinds_of_413_apart(&openstack, RATE).await;
         api::keeps_projects_apart(&openstack).await;
         api::reads_and_registers_in_the_database(&openstack).await;

@@ -3,6 +3,7 @@
 
 mod backup_copy;
 mod check;
+mod compare;
 mod dry_run;
 mod gc;
 mod graph;
@@ -45,6 +46,7 @@ pub async fn dispatch(cli: Cli) -> Outcome {
         Command::Init(args) => init::init(global, &args).await,
         Command::Graph(args) => graph::graph(global, &args).await,
         Command::Gc(args) => gc::gc(global, &args).await,
+        Command::Compare(args) => compare::compare(global, &args).await,
         Command::BackupCopy(args) => backup_copy::backup_copy(global, &args).await,
     }
 }

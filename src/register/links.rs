@@ -1,6 +1,7 @@
 //! The links of incremental chains that Trove's restore follows: metadata of an incremental's object that names the
 //! object of its parent, in the same region.
 
+use crate::catalog::Record;
 use crate::database::Row;
 use crate::failure::{Cause, Failure};
 use crate::id::Key;
@@ -96,6 +97,33 @@ pub(super) async fn check(store: &SwiftStore, row: &Row, metadata: &Metadata, pa
     Err(Failure::new(Cause::Integrity, message))
 }
 
+/// Whether the object of a record names the object of its parent's record, by container and name: Trove looks at nothing
+/// else.
+///
+/// # Errors
+/// [`Cause::Integrity`] if it does not.
+pub(super) async fn check_record(
+    store: &SwiftStore,
+    key: &Key,
+    metadata: &Metadata,
+    parent: &Record,
+) -> Result<(), Failure> {
+    let url = store.location_url(&parent.key()?).await.map_err(StoreError::of_target)?;
+    let there = metadata.get(LOCATION).map_or("nothing", String::as_str);
+    let checksum = metadata.get(CHECKSUM);
+    let other_checksum = parent.checksum.as_ref().is_some_and(|of_parent| checksum.is_some_and(|own| own != of_parent));
+    if object_of(there) == object_of(&url) && !other_checksum {
+        return Ok(());
+    }
+    let message = format!("`{key}` names `{there}` as its parent, and should name `{url}`");
+    Err(Failure::new(Cause::Integrity, message))
+}
+
+/// Container and name, of a URL.
+fn object_of(url: &str) -> Vec<&str> {
+    url.rsplit('/').take(2).collect()
+}
+
 /// Where both regions are one account the copy is the source's own object, and nothing is ever written to that.
 fn is_the_source_itself(row: &Row, key: &Key) -> bool {
     row.source_id.is_some() && !key.file_name().starts_with(&row.id.to_string())
@@ -103,9 +131,8 @@ fn is_the_source_itself(row: &Row, key: &Key) -> bool {
 
 /// The source's link is as good if it names the same container and object: Trove looks at nothing else.
 fn same_object(metadata: &Metadata, url: &str, key: &Key) -> Result<(), Failure> {
-    let tail = |url: &str| url.rsplit('/').take(2).map(str::to_owned).collect::<Vec<_>>();
     match metadata.get(LOCATION) {
-        Some(there) if tail(there) == tail(url) => Ok(()),
+        Some(there) if object_of(there) == object_of(url) => Ok(()),
         there => Err(Failure::new(
             Cause::ParentMissing,
             format!(

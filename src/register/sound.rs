@@ -1,7 +1,7 @@
 //! Whether a registered copy still is what it was when it was registered: object, segments, link and record.
 
 use super::{Parent, Registry, links};
-use crate::catalog::{Ledger, RecordState};
+use crate::catalog::{Ledger, Record, RecordState};
 use crate::database::Row;
 use crate::failure::{Cause, Failure};
 use crate::id::Key;
@@ -52,6 +52,43 @@ impl Registry {
         }
         self.check_record(ledger, row)?;
         Ok((key, facts))
+    }
+
+    /// Holds object, segments and link of a recorded copy against its record: what a region says of itself, with nothing
+    /// else known. Reads no bytes.
+    ///
+    /// # Errors
+    /// As [`Registry::look`].
+    pub async fn look_at_record(&self, ledger: &Ledger, record: &Record) -> Result<(), Failure> {
+        let key = record.key()?;
+        let facts = self.store.head(&key).await.map_err(|error| match error.kind {
+            StoreErrorKind::Missing => Failure::new(Cause::CopyMissing, format!("its object `{key}` is gone")),
+            _ => error.of_target(),
+        })?;
+        let differs = |what: &str, recorded: &str, there: &str| {
+            let message = format!("the record of `{key}` says {what} {recorded}, and the object has {there}");
+            Err(Failure::new(Cause::Integrity, message))
+        };
+        if let Some(bytes) = record.bytes.filter(|bytes| *bytes != facts.size) {
+            return differs("size", &bytes.to_string(), &facts.size.to_string());
+        }
+        let Store::Swift(swift) = &self.store else { return Ok(()) };
+        if self.trove.is_some()
+            && let Some(checksum) = record.checksum.as_deref().filter(|checksum| *checksum != facts.etag)
+        {
+            return differs("checksum", checksum, &facts.etag);
+        }
+        swift.check_segments(&key, &Pin { etag: facts.etag.clone(), size: facts.size }).await.map_err(|error| {
+            let cause = match error.kind {
+                StoreErrorKind::Missing | StoreErrorKind::Changed => Cause::CopyMissing,
+                _ => Cause::Unreachable,
+            };
+            Failure { cause, message: error.message, hint: error.hint }
+        })?;
+        match record.parent_id.and_then(|parent| ledger.get(parent)) {
+            Some(parent) => links::check_record(swift, &key, &facts.metadata, parent).await,
+            None => Ok(()),
+        }
     }
 
     fn check_record(&self, ledger: &Ledger, row: &Row) -> Result<(), Failure> {

@@ -154,7 +154,11 @@ fn next_step(summary: &Summary, exit: Exit, again: &str) -> String {
         _ => {
             // What failed for good is left alone until its source changes or this flag is given.
             let lasting = summary.failures.iter().any(|group| !group.cause.is_transient());
-            let flag = if lasting && !again.contains("--retry-failed") { " --retry-failed" } else { "" };
+            let flag = if lasting && !again.contains("--retry-failed") && !again.starts_with("backhaul backup-copy") {
+                " --retry-failed"
+            } else {
+                ""
+            };
             let what = if left > 0 { format!("to continue with {left} more and to try") } else { "to try".to_owned() };
             format!("{what} what failed again, once its cause is gone:\n  {again}{flag}\n")
         }

@@ -6,6 +6,7 @@
 mod ask;
 mod catalogs;
 mod chain;
+mod coverage;
 mod draft;
 mod openstack;
 mod placing;
@@ -30,6 +31,7 @@ use crate::regions::{Access, Regions};
 use crate::state::State;
 use crate::store::Pin;
 
+pub use coverage::Coverage;
 pub use probe::Probed;
 
 use catalogs::{Catalogs, Role};

@@ -232,6 +232,13 @@ fn ancestors<'a>(ledger: &'a Ledger, record: &'a Record) -> impl Iterator<Item =
     .skip(1)
 }
 
+/// The ids of a record and of all that builds on it, as far as they are there.
+pub(super) fn with_descendants(ledger: &Ledger, id: &str) -> Vec<String> {
+    let id = plain_id(id);
+    let below = ledger.records().filter(|record| ancestors(ledger, record).any(|above| above.id.to_string() == id));
+    std::iter::once(id.clone()).chain(below.map(|record| record.id.to_string())).collect()
+}
+
 /// The record that an `id` names.
 pub(super) fn find<'a>(ledger: &'a Ledger, id: &str) -> Option<&'a Record> {
     ledger.get(id.parse::<Uuid>().ok()?)

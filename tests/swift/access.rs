@@ -5,7 +5,7 @@ use backhaul::store::{Account, Source, StoreErrorKind, SwiftOptions, SwiftStore,
 use backhaul::throttle::Throttle;
 use bytes::Bytes;
 
-use crate::bed::{Bed, TENANT, TOKEN, metadata, options, refused, session};
+use crate::bed::{Bed, TENANT, TOKEN, metadata, options, refused, session, session_in};
 use crate::openstack::ONE;
 
 fn per_tenant(bed: &Bed, user: &str, project: &str, access: TenantAccess) -> SwiftStore {
@@ -46,6 +46,22 @@ async fn each_tenants_objects_lie_in_its_own_account() {
         }
         refused(store.list("").await, StoreErrorKind::Refused, "accounts of many projects");
     }
+    bed.clear().await;
+}
+
+#[tokio::test]
+async fn an_endpoint_of_the_plan_counts_where_the_catalog_has_none() {
+    let Some(bed) = Bed::new("endpoints") else { return };
+    bed.write("a", &[], b"bytes").await;
+    let session = session_in(&bed.openstack, TENANT, TENANT, "region-nowhere");
+    let without = SwiftStore::open(options(), &session, &Throttle::unlimited());
+    refused(without.head(&bed.key("a")).await, StoreErrorKind::Refused, "region-nowhere");
+    let account = bed.openstack.account(ONE, TENANT);
+    let endpoint = account.rsplit_once('/').expect("a URL").0.parse().expect("a URL");
+    let options = SwiftOptions { endpoint: Some(endpoint), ..options() };
+    let with = SwiftStore::open(options, &session, &Throttle::unlimited());
+    assert_eq!(with.head(&bed.key("a")).await.expect("found").size, 5);
+    assert_eq!(with.location_url(&bed.key("a")).await.expect("known"), format!("{account}/{}/a", bed.container));
     bed.clear().await;
 }
 

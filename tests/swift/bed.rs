@@ -64,6 +64,11 @@ pub(crate) fn options() -> SwiftOptions {
 
 /// A session of a user of the lab, whose password is its name and `-pw`.
 pub(crate) fn session(openstack: &OpenStack, user: &str, project: &str) -> Session {
+    session_in(openstack, user, project, ONE)
+}
+
+/// The same, where endpoints are those of a region that there may not be.
+pub(crate) fn session_in(openstack: &OpenStack, user: &str, project: &str, region: &str) -> Session {
     let default = || Domain::Id("default".to_owned());
     let cloud = Cloud {
         name: user.to_owned(),
@@ -74,7 +79,7 @@ pub(crate) fn session(openstack: &OpenStack, user: &str, project: &str) -> Sessi
             password: Secret::new(format!("{user}-pw")),
             scope: OwnScope::ProjectName(project.to_owned(), default()),
         },
-        region_name: Some(ONE.to_owned()),
+        region_name: Some(region.to_owned()),
         interface: Interface::Public,
         cacert: None,
         verify: true,

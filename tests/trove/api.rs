@@ -12,6 +12,7 @@ use backhaul::throttle::Throttle;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::cutter::Cutter;
 use super::openstack::{ONE, OpenStack, TWO};
 
 const STALL: Duration = Duration::from_secs(20);
@@ -152,6 +153,20 @@ pub(crate) async fn registers_chains_once(openstack: &OpenStack) {
     let failure = trove.register(&swift.copy(&elsewhere, None).await).await.expect_err("the other region's version");
     assert_eq!(failure.cause, Cause::NoCounterpart, "{failure:?}");
     assert_eq!(openstack.listed(TWO, "catalog-api").len(), 2, "nothing was left behind");
+}
+
+/// An answer that never came is looked for, not asked for again.
+pub(crate) async fn looks_again_when_no_answer_came(openstack: &OpenStack) {
+    let swift = Swift::of(openstack, "catalog-cut");
+    let version = openstack.datastore_version(TWO, "mysql", "8.0");
+    let url: reqwest::Url = openstack.trove_url(TWO).parse().expect("a URL");
+    let way = Cutter::before(url.port().expect("a port"), b"POST /v1.0/").await;
+    let endpoint = format!("http://127.0.0.1:{}", way.port).parse().expect("a URL");
+    let trove = TroveApi::new(swift.session.clone(), Throttle::unlimited(), STALL, Some(endpoint));
+    let id = trove.register(&swift.copy(&version, None).await).await.expect("it is there after all");
+    assert!(way.has_cut(), "the answer was to be lost");
+    let listed = openstack.listed(TWO, "catalog-cut");
+    assert_eq!((listed.len(), listed[0]["id"].as_str()), (1, Some(id.as_str())));
 }
 
 /// Both of Trove's refusals with 413: one is a failure, the other is waited out. The quota here is 4.

@@ -79,6 +79,16 @@ impl Trove {
         }
     }
 
+    /// What it has that Backhaul does not move, a line each, as far as it can be seen this way.
+    pub async fn not_moved(&self) -> Vec<String> {
+        match self {
+            Self::Database(database) => database.not_moved().await,
+            Self::Api(_) => {
+                vec!["backup strategies and quotas are not moved; this catalog does not show them".to_owned()]
+            }
+        }
+    }
+
     /// Whether an object of several segments must be written to its store as one piece, because it could not be registered
     /// else.
     #[must_use]
