@@ -116,6 +116,7 @@ class Lab:
     def _keep(self, told):
         for name, text in (('clouds.yaml', clouds(told)), ('lab.json', json.dumps(told, indent=1))):
             configuration.write('%s/%s.new' % (self.folder, name), text)
+            os.chmod('%s/%s.new' % (self.folder, name), 0o600)
             os.rename('%s/%s.new' % (self.folder, name), '%s/%s' % (self.folder, name))
 
     def add_tenants(self, names):
