@@ -12,7 +12,7 @@ use crate::database::{Database, Row};
 use crate::error::CommandError;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::plan::{self, Entry, Known, Loaded, Place, Plan, RegionIndex, Subject};
+use crate::plan::{Entry, Known, Place, Plan, RegionIndex, Subject};
 use crate::register::Registry;
 
 /// Under this name the work is found again when the same command is given twice.
@@ -20,7 +20,7 @@ const PLAN_NAME: &str = "backup-copy";
 
 pub(super) async fn backup_copy(global: &Global, args: &BackupCopyArgs) -> Outcome {
     let path = regions_file(args.regions.as_deref())?;
-    let mut loaded = load(global, &path)?;
+    let mut loaded = open::regions_file(global, &path)?;
     let entry = entry(&loaded.plan, args)?;
     loaded.plan.name = PLAN_NAME.to_owned();
     loaded.plan.entries = vec![entry];
@@ -53,34 +53,18 @@ fn regions_file(named: Option<&Path>) -> Result<PathBuf, CommandError> {
     })
 }
 
-/// A plan as it is; a file of regions alone as a plan without backups.
-fn load(global: &Global, path: &Path) -> Result<Loaded, CommandError> {
-    match plan::read_regions(path) {
-        Ok(loaded) => {
-            if !global.quiet && !loaded.warnings.is_empty() {
-                super::complain(plan::render(&loaded.warnings, &loaded.source, path, false).trim_end());
-            }
-            Ok(loaded)
-        }
-        Err(refused) => {
-            super::complain(&refused.render(false));
-            Err(CommandError::new(Exit::Usage, format!("{} says no regions; nothing was touched", path.display())))
-        }
-    }
-}
-
 /// The one entry of the plan: `--region` and `--to` may be left out where there is no choice.
 fn entry(plan: &Plan, args: &BackupCopyArgs) -> Result<Entry, CommandError> {
     let to = match &args.to {
-        Some(name) => vec![region(plan, name)?],
+        Some(name) => vec![open::region(plan, name)?],
         None => plan.default_to.to_vec(),
     };
     let [to] = to[..] else {
         return Err(CommandError::new(Exit::Usage, "it is not said which region gets the backup")
-            .hint(format!("add --to; the regions are: {}", names(plan))));
+            .hint(format!("add --to; the regions are: {}", open::region_names(plan))));
     };
     let from = match &args.region {
-        Some(name) => region(plan, name)?,
+        Some(name) => open::region(plan, name)?,
         None => only_other(plan, to)?,
     };
     if from == to {
@@ -106,26 +90,13 @@ fn entry(plan: &Plan, args: &BackupCopyArgs) -> Result<Entry, CommandError> {
     })
 }
 
-fn region(plan: &Plan, name: &str) -> Result<RegionIndex, CommandError> {
-    let position = plan.regions.iter().position(|region| &*region.name == name);
-    let index = position.and_then(|position| u16::try_from(position).ok());
-    index.map(RegionIndex).ok_or_else(|| {
-        CommandError::new(Exit::Usage, format!("there is no region `{}`", name.escape_debug()))
-            .hint(format!("the regions are: {}", names(plan)))
-    })
-}
-
 fn only_other(plan: &Plan, to: RegionIndex) -> Result<RegionIndex, CommandError> {
     let others: Vec<u16> = (0..).take(plan.regions.len()).filter(|index| *index != to.0).collect();
     match others[..] {
         [other] => Ok(RegionIndex(other)),
         _ => Err(CommandError::new(Exit::Usage, "it is not said which region has the backup")
-            .hint(format!("add --region; the regions are: {}", names(plan)))),
+            .hint(format!("add --region; the regions are: {}", open::region_names(plan)))),
     }
-}
-
-fn names(plan: &Plan) -> String {
-    plan.regions.iter().map(|region| format!("`{}`", region.name)).collect::<Vec<_>>().join(", ")
 }
 
 /// A run with nothing special about it.
