@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::mpsc::UnboundedSender;
 use uuid::Uuid;
 
 use super::{Ended, Engine, StepEnd, Task};
@@ -16,9 +17,17 @@ use crate::regions::Access;
 use crate::schedule::{Outcome, Ready};
 use crate::state::State;
 use crate::store::{Layout, Store, StoredPart, Target, Upload};
+use crate::survey::SourceObject;
 
-pub(super) async fn run(engine: Arc<Engine>, task: Task, ready: Ready, attempt: u16) -> Ended {
-    let mut step = Step { engine, ready, attempt, row: task.row.clone(), task };
+pub(super) async fn run(
+    engine: Arc<Engine>,
+    task: Task,
+    ready: Ready,
+    attempt: u16,
+    moved: UnboundedSender<u32>,
+) -> Ended {
+    let Task { row, source, target, object, .. } = task;
+    let mut step = Step { engine, ready, attempt, row, source, target, object, moved };
     let (outcome, claim) = step.attempt().await?;
     Ok(vec![StepEnd { ready, outcome, row: step.row, claim }])
 }
@@ -27,8 +36,15 @@ struct Step {
     engine: Arc<Engine>,
     ready: Ready,
     attempt: u16,
-    task: Task,
     row: Row,
+    /// Number of the source region.
+    source: usize,
+    /// Number of the target region.
+    target: usize,
+    /// None where there is no source object, which is a fault of ours.
+    object: Option<SourceObject>,
+    /// Told once the bytes are where they should be.
+    moved: UnboundedSender<u32>,
 }
 
 type StepOutcome = Result<(Outcome, Option<Claim>), DatabaseError>;
@@ -70,7 +86,11 @@ impl Step {
             self.engine.database.count_read(claim, bytes_read).await?;
         }
         match copied {
-            Ok(receipt) => self.copied(claim, receipt, bytes_read).await,
+            Ok(receipt) => {
+                // Nobody listens when the run has ended.
+                let _ = self.moved.send(self.ready.position);
+                self.copied(claim, &job, receipt, bytes_read).await
+            }
             Err(CopyError::Stopped) => {
                 self.engine.database.drained(claim).await?;
                 Ok((Outcome::Stopped, None))
@@ -83,7 +103,7 @@ impl Step {
 
     /// What an earlier attempt has finished; or why it cannot be used, if there is something that cannot.
     async fn checkpointed(&self) -> Result<(Option<Resume>, Option<String>), DatabaseError> {
-        let Some(object) = &self.task.object else { return Ok((None, None)) };
+        let Some(object) = &self.object else { return Ok((None, None)) };
         // Nothing was ever begun, or it has a single part, which has no row.
         if self.row.upload_token.is_none() || object.pin.size <= self.part_size(object.pin.size) {
             return Ok((None, None));
@@ -110,11 +130,11 @@ impl Step {
     }
 
     fn part_size(&self, size: u64) -> u64 {
-        self.engine.regions.part_size(self.task.target, self.engine.part_size, size)
+        self.engine.regions.part_size(self.target, self.engine.part_size, size)
     }
 
     fn job(&self, resume: Option<Resume>) -> Option<Job> {
-        let object = self.task.object.clone()?;
+        let object = self.object.clone()?;
         let token = match (&resume, &self.row.upload_token) {
             (Some(_), Some(token)) => token.clone(),
             _ => Uuid::new_v4().simple().to_string(),
@@ -136,8 +156,8 @@ impl Step {
     }
 
     async fn stores(&self) -> Result<(Store, Store), Failure> {
-        let source = self.engine.regions.source(self.task.source).await?;
-        let target = self.engine.regions.target(self.task.target, Access::Write).await?;
+        let source = self.engine.regions.source(self.source).await?;
+        let target = self.engine.regions.target(self.target, Access::Write).await?;
         Ok((source, target))
     }
 
@@ -184,7 +204,7 @@ impl Step {
         self.engine.tell(Event::CopyStarted { item, attempt: self.attempt, resumed });
     }
 
-    async fn copied(&mut self, claim: Claim, receipt: Receipt, bytes_read: u64) -> StepOutcome {
+    async fn copied(&mut self, claim: Claim, job: &Job, receipt: Receipt, bytes_read: u64) -> StepOutcome {
         let Receipt { bytes, sha256, etag, verified, adopted, metadata } = receipt;
         crate::fault::point("before-copied");
         let copied = Copied {
@@ -194,6 +214,7 @@ impl Step {
             verified: verified.to_owned(),
             etag: Some(etag.clone()),
             metadata: metadata.clone(),
+            in_parts: bytes > job.part_size,
         };
         if !self.engine.database.copied(claim, copied).await? {
             return Ok((Outcome::Stopped, None));
@@ -233,7 +254,7 @@ impl Step {
 
     /// Removes what is staged; if that fails the row keeps naming it, for the next run or `gc`.
     async fn abandon(&self) -> bool {
-        match (self.engine.regions.target(self.task.target, Access::Write).await, self.upload_in_row()) {
+        match (self.engine.regions.target(self.target, Access::Write).await, self.upload_in_row()) {
             (Ok(target), Some(upload)) => target.abandon(&upload).await.is_ok(),
             (Err(_), Some(_)) => false,
             (_, None) => true,
@@ -274,8 +295,7 @@ impl Step {
     /// The pause before the next attempt, in milliseconds; not before both stores may be asked again.
     fn next_attempt_in(&self, cause: Cause) -> Option<u64> {
         let delay_ms = self.engine.next_attempt_in(self.attempt, cause)?;
-        let closed =
-            [self.task.source, self.task.target].map(|region| self.engine.limits.throttles[region].closed_for());
+        let closed = [self.source, self.target].map(|region| self.engine.limits.throttles[region].closed_for());
         let closed_ms = closed.into_iter().max().unwrap_or_default().as_millis();
         Some(delay_ms.max(u64::try_from(closed_ms).unwrap_or(u64::MAX)))
     }

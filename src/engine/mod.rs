@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::try_join_all;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -134,11 +135,14 @@ pub async fn run(engine: Arc<Engine>, tasks: Vec<Task>) -> Result<u64, DatabaseE
         }
     }
     let schedule = Schedule::new(facts.collect(), engine.limits.slots.clone());
+    let (moving, moved) = mpsc::unbounded_channel();
     let mut run = Run {
         engine,
         schedule,
         tasks,
         steps: JoinSet::new(),
+        moving,
+        moved,
         ledgers: Ledgers::default(),
         started: 0,
         began: Instant::now(),
@@ -169,6 +173,10 @@ struct Run {
     schedule: Schedule,
     tasks: Vec<Task>,
     steps: JoinSet<Joined>,
+    /// Positions of copies whose bytes are where they should be, although their rows are still to be written: what is
+    /// committed last does not hold up what comes next, and both share commits.
+    moving: mpsc::UnboundedSender<u32>,
+    moved: mpsc::UnboundedReceiver<u32>,
     ledgers: Ledgers,
     began: Instant,
     /// Since when a target region has had something to register.
@@ -209,6 +217,12 @@ impl Run {
                         self.step_ended(ended).await?;
                     }
                 }
+                Some(position) = self.moved.recv() => {
+                    self.schedule.moved(position);
+                    while let Ok(position) = self.moved.try_recv() {
+                        self.schedule.moved(position);
+                    }
+                }
                 () = stop.draining().cancelled(), if !self.draining => {}
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
@@ -231,7 +245,11 @@ impl Run {
             let task = self.tasks[ready.position as usize].clone();
             let attempt = self.attempt(ready);
             let task = self.with_sibling_digest(task);
-            self.spawn(None, vec![ready], copy_step::run(Arc::clone(&self.engine), task, ready, attempt));
+            self.spawn(
+                None,
+                vec![ready],
+                copy_step::run(Arc::clone(&self.engine), task, ready, attempt, self.moving.clone()),
+            );
         }
     }
 
