@@ -27,7 +27,7 @@ use crate::id::Key;
 use crate::plan::{Retry, Verify};
 use crate::regions::Regions;
 use crate::schedule::{Fact, Outcome, Ready, Schedule};
-use crate::state::Step;
+use crate::state::{State, Step};
 use crate::survey::{Migration, SourceObject};
 
 pub use limits::RunLimits;
@@ -112,7 +112,7 @@ struct Joined {
     ended: Result<Ended, Vec<Ready>>,
 }
 
-/// Records of target regions, each read once a run and kept up to date.
+/// Records of target regions, each read once a run.
 type Ledgers = Arc<Mutex<HashMap<usize, Ledger>>>;
 
 /// Runs all tasks that are due to their end, or until it is told to stop. Gives the number of steps that were started.
@@ -324,7 +324,7 @@ impl Run {
             }
         };
         for end in ends {
-            self.tasks[end.ready.position as usize].row = end.row;
+            self.tasks[end.ready.position as usize].row = what_is_still_asked(end.row);
             let outcome = match end.outcome {
                 Outcome::RetryAt(delay_ms) if !self.draining => {
                     self.claims.extend(end.claim.map(|claim| (end.ready, claim)));
@@ -393,6 +393,11 @@ impl Engine {
     fn tell_failure(&self, ready: Ready, failure: Failure) {
         self.tell(Event::Failed { item: ready.position, step: ready.step, failure });
     }
+}
+
+/// Of a row that is registered only its digest is asked for, by the copies to other regions: all else is room.
+fn what_is_still_asked(row: Row) -> Row {
+    if row.state == State::Completed { Row { sha256: row.sha256, state: row.state, ..Row::new(row.id) } } else { row }
 }
 
 fn position(position: usize) -> u32 {

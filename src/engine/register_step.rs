@@ -35,7 +35,7 @@ pub(super) async fn run(engine: Arc<Engine>, ledgers: Ledgers, target: usize, ba
     }
     // One batch a target at a time: nobody else wants this ledger meanwhile.
     let known = ledgers.lock().unwrap_or_else(PoisonError::into_inner).remove(&target);
-    let mut ledger = match known {
+    let ledger = match known {
         Some(ledger) => ledger,
         None => match register::catalog(store.clone()).ledger().await {
             Ok(ledger) => ledger,
@@ -50,7 +50,7 @@ pub(super) async fn run(engine: Arc<Engine>, ledgers: Ledgers, target: usize, ba
     let rows: Vec<&Row> = mine.map(|entry| &entry.row).collect();
     let now_ms = jiff::Timestamp::now().as_millisecond();
     let registered = tokio::select! {
-        registered = register::register(&store, &mut ledger, batch, &rows, now_ms) => registered,
+        registered = register::register(&store, &ledger, batch, &rows, now_ms) => registered,
         () = engine.stop.cut_off().cancelled() => return stopped(&engine, entries).await,
     };
     let Registered { done: mut recorded, mut refused } = match registered {

@@ -3,13 +3,10 @@
 mod shelf;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::catalog::{
-    Catalog, CatalogError, Ledger, Origin, Record, RecordState, StoreCatalog, batch_of, record_object,
-};
+use crate::catalog::{Catalog, CatalogError, Ledger, Origin, Record, RecordState, StoreCatalog, batch_of};
 use crate::database::Row;
 use crate::failure::{Cause, Failure};
 use crate::id::Sha256Digest;
@@ -32,8 +29,9 @@ pub struct Registered {
     pub refused: HashMap<Uuid, Failure>,
 }
 
-/// Puts the records of verified copies into the target's catalog, as one batch, and into `ledger`, which holds all
-/// that is in the catalog already. Safe to repeat: a record that is there and says the same is not written again.
+/// Puts the records of verified copies into the target's catalog, as one batch. `ledger` holds all that was in it when
+/// the run began, which tells all there is to know: a run registers each row once. Safe to repeat in the next run: a
+/// record that is there and says the same is not written again.
 ///
 /// `batch` is in the database before this is called, so that what a crash leaves of it is found again.
 ///
@@ -41,7 +39,7 @@ pub struct Registered {
 /// [`CatalogError`] when the catalog cannot be written: then nothing was registered.
 pub async fn register(
     store: &Store,
-    ledger: &mut Ledger,
+    ledger: &Ledger,
     batch: Uuid,
     rows: &[&Row],
     now_ms: i64,
@@ -64,10 +62,6 @@ pub async fn register(
         let batch = batch.to_string();
         catalog(store.clone()).register(&batch, &new).await?;
         registered.done.extend(new.iter().map(|record| (record.id, batch.clone())));
-        let object: Arc<str> = record_object(&batch).into();
-        for record in new {
-            ledger.insert(&object, record);
-        }
     }
     Ok(registered)
 }
