@@ -43,7 +43,7 @@ pub(super) async fn run(global: &Global, args: &RunArgs) -> Outcome {
             return Err(CommandError::new(Exit::Stopped, message));
         }
     };
-    let outcome = execute(global, args, &loaded, &database, stop).await;
+    let outcome = execute(global, args, loaded, &database, stop).await;
     // Closing puts what is queued into the file and gives the lock back, before anyone waits for a slow terminal.
     database.close().await;
     let (exit, reporter) = outcome?;
@@ -74,7 +74,7 @@ async fn open_database(global: &Global, args: &RunArgs, plan: &Plan) -> Result<D
 async fn execute(
     global: &Global,
     args: &RunArgs,
-    loaded: &Loaded,
+    mut loaded: Loaded,
     database: &Database,
     stop: Stop,
 ) -> Result<(Exit, Option<Reporter>), CommandError> {
@@ -84,17 +84,21 @@ async fn execute(
     }
     let limits = RunLimits::new(plan, Timestamp::now());
     let regions = open::regions(plan, limits.throttles.clone());
-    if let Some((exit, reporter)) = settled::run(global, &args.selection, loaded, &regions, database).await? {
+    if let Some((exit, reporter)) = settled::run(global, &args.selection, &loaded, &regions, database).await? {
         return Ok((exit, Some(reporter)));
     }
     let (rows, planned) = surveyed::known_rows(database, &plan.name).await?;
-    let mut survey = surveyed::survey(plan, &regions, &rows, &planned, loaded, false).await?;
+    let mut survey = surveyed::survey(plan, &regions, &rows, &planned, &loaded, false).await?;
     if !global.quiet && !global.json {
         surveyed::tell_skipped(&survey);
     }
     let graph = survey.graph();
     let selected = surveyed::select(&args.selection, &graph, &survey)?;
     let kept = kept(&rows, &planned, &survey);
+    // The survey holds all of them from here on, for as long as the run may take.
+    drop(rows);
+    (loaded.plan.entries, loaded.source) = Default::default();
+    let (loaded, plan) = (&loaded, &loaded.plan);
     let run =
         prepare(loaded, database, &mut survey, &selected, kept).await.map_err(|error| open::database_error(&error))?;
     let migrations = only_selected(survey.migrations, &selected);
