@@ -1,6 +1,7 @@
 //! Runs ready steps: asks the schedule what may start, lets each step do its work, and tells the schedule how it
 //! ended. Owns all state of a run; prints nothing.
 
+mod attempts;
 mod copy_step;
 mod limits;
 mod register_step;
@@ -22,12 +23,11 @@ use crate::catalog::Ledger;
 use crate::copy::Expected;
 use crate::database::{Claim, Database, DatabaseError, Row};
 use crate::event::{Board, Event};
-use crate::failure::{Cause, Failure};
 use crate::id::Key;
 use crate::plan::{Retry, Verify};
 use crate::regions::Regions;
 use crate::schedule::{Fact, Outcome, Ready, Schedule};
-use crate::state::{State, Step};
+use crate::state::State;
 use crate::survey::{Migration, SourceObject};
 
 pub use limits::RunLimits;
@@ -351,47 +351,6 @@ impl Run {
         let given_back = waiting.iter().map(|(ready, claim)| self.engine.give_back(ready.step, *claim));
         try_join_all(given_back).await?;
         Ok(())
-    }
-}
-
-impl Engine {
-    /// Gives the claim of a row back that was between two attempts.
-    async fn give_back(&self, step: Step, claim: Option<Claim>) -> Result<(), DatabaseError> {
-        match (step, claim) {
-            (Step::Copy, Some(claim)) => self.database.drained(claim).await?,
-            (Step::Register, Some(claim)) => self.database.released(claim).await?,
-            (_, None) => true,
-        };
-        Ok(())
-    }
-
-    /// The pause before the attempt after number `attempt`, in milliseconds; none when there is no further one.
-    fn next_attempt_in(&self, attempt: u16, cause: Cause) -> Option<u64> {
-        if !cause.is_transient() || attempt >= self.retry.attempts || self.stop.draining().is_cancelled() {
-            return None;
-        }
-        let delay = retry::delay(attempt, self.retry.max_delay, fastrand::f64());
-        Some(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX))
-    }
-
-    fn tell(&self, event: Event) {
-        (self.emit)(event);
-    }
-
-    /// Tells of a failed attempt that is not the last.
-    fn tell_retry(&self, ready: Ready, attempt: u16, delay_ms: u64, failure: &Failure) {
-        self.tell(Event::Retrying {
-            item: ready.position,
-            step: ready.step,
-            attempt,
-            attempts: self.retry.attempts,
-            delay_ms,
-            failure: failure.clone(),
-        });
-    }
-
-    fn tell_failure(&self, ready: Ready, failure: Failure) {
-        self.tell(Event::Failed { item: ready.position, step: ready.step, failure });
     }
 }
 
