@@ -171,7 +171,8 @@ pub(super) fn unlimited_regions(plan: &Plan) -> Arc<Regions> {
 pub(super) fn check_references(plan: &Plan) -> Result<(), CommandError> {
     let mut missing = BTreeSet::new();
     for region in used_regions(plan) {
-        let variables = region.store.references().into_iter().flat_map(Reference::variables);
+        let references = region.store.references().into_iter().chain(region.catalog.references());
+        let variables = references.flat_map(Reference::variables);
         let unset = variables.filter(|name| std::env::var_os(name).is_none());
         missing.extend(unset.map(|name| (name.to_owned(), region.name.to_string())));
     }

@@ -91,6 +91,23 @@ pub struct Copied {
     pub in_parts: bool,
 }
 
+/// Where the record of a copy is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecordPlace {
+    /// The record object, where records lie in the store.
+    pub object: Option<String>,
+    /// The record's id, where the catalog gave it one of its own.
+    pub id: Option<String>,
+}
+
+impl RecordPlace {
+    /// In a record object.
+    #[must_use]
+    pub fn object(name: &str) -> Self {
+        Self { object: Some(name.to_owned()), id: None }
+    }
+}
+
 /// Every write here gives `false` (or no claim) if the row is not what the caller thinks it is: somebody else claimed
 /// it, or it is in another state. Nothing was changed then.
 ///
@@ -216,16 +233,16 @@ impl Database {
         Ok(claims.map(|(&(id, claim), claimed)| claimed.then_some(Claim { id, token: claim + 1 })).collect())
     }
 
-    /// SAVING, mine, to COMPLETED: the record is stored, in the record object named with each claim. All in one
-    /// transaction.
-    pub async fn registered(&self, claims: &[(Claim, String)]) -> Result<Vec<bool>, DatabaseError> {
+    /// SAVING, mine, to COMPLETED: the record is stored, where each claim's place says. All in one transaction.
+    pub async fn registered(&self, claims: &[(Claim, RecordPlace)]) -> Result<Vec<bool>, DatabaseError> {
         let now = now_ms();
-        let writes = claims.iter().map(|(claim, record)| {
+        let writes = claims.iter().map(|(claim, place)| {
             let changes = ActiveModel {
                 state: set_state(State::Completed),
                 claimed_by: Set(None),
                 completed_ms: Set(Some(now)),
-                record: Set(Some(record.clone())),
+                record: Set(place.object.clone()),
+                registered_id: Set(place.id.clone()),
                 ..no_failure(ActiveModel { changed_ms: Set(now), ..Default::default() })
             };
             Write::Change(Change::new(claim.id, State::Saving, claim.token, &changes))

@@ -30,7 +30,7 @@ use connect::Connector;
 use lock::WriterLock;
 use writer::{Write, Writer};
 
-pub use checkpoint::{Claim, Copied, CopyStart, PartRow};
+pub use checkpoint::{Claim, Copied, CopyStart, PartRow, RecordPlace};
 pub use error::{DatabaseError, OpenError};
 pub use lock::Holder;
 pub use open::SQLITE_MIN;

@@ -50,6 +50,8 @@ pub struct Engine {
     pub run: Uuid,
     /// The plan's regions.
     pub regions: Arc<Regions>,
+    /// Whose copies go to each target region, as far as tenants are told apart there.
+    pub tenants: HashMap<usize, BTreeSet<String>>,
     /// Memory, rates and slots.
     pub limits: RunLimits,
     /// Attempts and pauses.

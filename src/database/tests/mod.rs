@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::connect::Connector;
-use super::{Claim, Copied, CopyStart, Database, DatabaseUrl, Holder, PartRow, Row};
+use super::{Claim, Copied, CopyStart, Database, DatabaseUrl, Holder, PartRow, RecordPlace, Row};
 use crate::failure::{Cause, Failure};
 use crate::id::Sha256Digest;
 use crate::state::State;
@@ -62,7 +62,7 @@ impl Fixture {
             State::Saving => self.database.copied(claim, copied()).await,
             State::Completed => {
                 assert!(self.database.copied(claim, copied()).await.expect("written"));
-                Ok(self.database.registered(&[(claim, "r".into())]).await.expect("written")[0])
+                Ok(self.database.registered(&[(claim, RecordPlace::object("r"))]).await.expect("written")[0])
             }
             State::Failed => self.database.failed(claim, State::Building, &failure(), true).await,
         };

@@ -4,6 +4,7 @@
 //! also INSERT on `backups`, and INSERT and UPDATE on `quota_usages`. No row of another's is ever changed.
 
 mod address;
+mod beside;
 mod connect;
 mod error;
 mod read;

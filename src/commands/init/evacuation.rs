@@ -1,0 +1,90 @@
+//! `init --regions`: a plan that takes what lives in one named region, or the backups of some of its tenants, to others.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::{of_records, tell, unreachable};
+use crate::catalog::{Ledger, RecordState};
+use crate::cli::{Global, InitArgs};
+use crate::commands::{Outcome, complain, open};
+use crate::error::CommandError;
+use crate::exit::Exit;
+use crate::plan::{self, Plan, Written};
+use crate::regions::process_environment;
+use crate::register::Registry;
+
+pub(super) async fn init(global: &Global, args: &InitArgs, file: &Path) -> Outcome {
+    let mut plan = load(global, file)?;
+    let from = named(&plan, &args.from)?;
+    let mut to = Vec::with_capacity(args.to.len());
+    for target in &args.to {
+        to.push(plan.regions[named(&plan, target)?].name.to_string());
+    }
+    let regions = open::unlimited_regions(&plan);
+    let out_of_reach = |failure: crate::failure::Failure| unreachable(&args.from, failure.message, failure.hint);
+    let registry = Registry::of_source(&regions, from).await.map_err(out_of_reach)?;
+    let tenants: BTreeSet<String> = args.tenant.iter().cloned().collect();
+    let ledger = registry.ledger(Some(&tenants).filter(|tenants| !tenants.is_empty())).await;
+    let ledger = ledger.map_err(|error| out_of_reach(error.0))?;
+    let left_out = left_out(&ledger);
+    for (name, why) in &left_out {
+        complain(&format!("warning: left out: `{name}`: {why}"));
+    }
+    let region = plan.regions[from].name.to_string();
+    let backups = of_records(&ledger, &region, &to);
+    if backups.is_empty() {
+        return Err(CommandError::new(Exit::Failed, format!("there is nothing to copy in region `{region}`")));
+    }
+    plan.name.clone_from(&args.name);
+    plan.entries.clear();
+    plan.default_to.clear();
+    let written = Written::of(&plan)
+        .starting_at(&plan.folder, &*process_environment())
+        .map_err(|error| CommandError::new(Exit::Usage, "these regions give no valid plan").caused_by(error))?;
+    tell(global, args, &Written { backups, ..written }, &left_out, "records")
+}
+
+fn load(global: &Global, file: &Path) -> Result<Plan, CommandError> {
+    match plan::read_regions(file) {
+        Ok(loaded) => {
+            if !global.quiet && !loaded.warnings.is_empty() {
+                complain(plan::render(&loaded.warnings, &loaded.source, file, false).trim_end());
+            }
+            Ok(loaded.plan)
+        }
+        Err(refused) => {
+            complain(refused.render(false).trim_end());
+            Err(CommandError::new(Exit::Usage, format!("{} says no regions; nothing was written", file.display())))
+        }
+    }
+}
+
+fn named(plan: &Plan, name: &Path) -> Result<usize, CommandError> {
+    let name = name.to_string_lossy();
+    plan.regions.iter().position(|region| *region.name == *name).ok_or_else(|| {
+        let names: Vec<String> = plan.regions.iter().map(|region| format!("`{}`", region.name)).collect();
+        CommandError::new(Exit::Usage, format!("there is no region `{}`", name.escape_debug()))
+            .hint(format!("the regions are: {}", names.join(", ")))
+    })
+}
+
+/// Live backups that cannot be copied, and why.
+fn left_out(ledger: &Ledger) -> Vec<(String, String)> {
+    let mut left_out = Vec::new();
+    for record in ledger.records() {
+        let why = match (&record.unusable, &record.state) {
+            (_, RecordState::Deleted) => continue,
+            (Some(unusable), _) => unusable.message.clone(),
+            (None, RecordState::Failed) => {
+                format!(
+                    "its record says FAILED{}",
+                    record.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default()
+                )
+            }
+            (None, RecordState::Running(word)) => format!("it is not finished yet, its record says {word}"),
+            (None, RecordState::Completed | RecordState::Restored) => continue,
+        };
+        left_out.push((format!("{} ({})", record.name.escape_debug(), record.id), why.escape_debug().to_string()));
+    }
+    left_out
+}
