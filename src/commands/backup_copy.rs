@@ -26,7 +26,7 @@ pub(super) async fn backup_copy(global: &Global, args: &BackupCopyArgs) -> Outco
     loaded.plan.entries = vec![entry];
     // What a run has to tell is told on stderr; stdout is for the record alone.
     let quiet = Global { quiet: true, json: false, database: global.database.clone(), verbose: 0 };
-    let exit = run::run_loaded(&quiet, &once(path), &loaded).await?;
+    let exit = run::run_loaded(&quiet, &once(path), loaded.clone()).await?;
     if exit != Exit::Done {
         return Ok(exit);
     }

@@ -87,6 +87,8 @@ pub struct Copied {
     pub etag: Option<String>,
     /// What travelled with the object; empty leaves the row's as it is.
     pub metadata: BTreeMap<String, String>,
+    /// Whether it was copied in parts. What was copied whole has none: those of another attempt went when it was claimed.
+    pub in_parts: bool,
 }
 
 /// Where the record of a copy is.
@@ -203,7 +205,8 @@ impl Database {
             ..no_failure(ActiveModel { changed_ms: Set(now), ..Default::default() })
         };
         let change = Change::new(claim.id, State::Building, claim.token, &changes);
-        self.write_one(Write::Change(change.without_parts())).await
+        let change = if copied.in_parts { change.without_parts() } else { change };
+        self.write_one(Write::Change(change)).await
     }
 
     /// SAVING stays SAVING, with a new claim, for each row that is still what was `seen` (its id and its claim); all

@@ -3,6 +3,7 @@
 //! [`Database`] is opened for reading by any number of processes and for writing by one. Every write goes through
 //! one group commit; steps write only where state and claim are still what they think they are.
 
+mod cells;
 mod change;
 mod checkpoint;
 mod connect;
