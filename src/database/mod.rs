@@ -9,6 +9,7 @@ mod checkpoint;
 mod connect;
 mod entity;
 mod error;
+mod facts;
 mod lock;
 mod open;
 mod planned;
@@ -30,8 +31,9 @@ use connect::Connector;
 use lock::WriterLock;
 use writer::{Write, Writer};
 
-pub use checkpoint::{Claim, Copied, CopyStart, PartRow, RecordPlace};
+pub use checkpoint::Claim;
 pub use error::{DatabaseError, OpenError};
+pub use facts::{Copied, CopyStart, PartRow, RecordPlace};
 pub use lock::Holder;
 pub use open::SQLITE_MIN;
 pub use row::Row;

@@ -11,10 +11,11 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::cells::Cells;
-use super::checkpoint::{PartRow, build};
+use super::checkpoint::build;
 use super::entity::backups::{Column, Entity as Backups};
 use super::entity::parts::{self, Entity as Parts};
 use super::entity::plan_entries::{self, Entity as PlanEntries};
+use super::facts::PartRow;
 use super::writer::Write;
 use super::{Database, DatabaseError, Row, now_ms};
 use crate::state::State;

@@ -144,6 +144,13 @@ fn answered(surveyor: &Surveyor<'_>, migration: &mut Migration, facts: &ObjectFa
             Cause::SourceChanged,
             format!("the record of `{}` says {recorded} bytes, and the object has {}", object.key, facts.size),
         ));
+    } else if let Err(failure) = surveyor.regions.takes(migration.target, surveyor.plan.part_size, facts.size).layout(
+        &object.key,
+        facts.size,
+        None,
+        true,
+    ) {
+        migration.failure = Some(failure);
     } else if damaged.is_some() {
         migration.failure = damaged;
     } else if part > surveyor.plan.limits.memory {
