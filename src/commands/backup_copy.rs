@@ -1,5 +1,6 @@
 //! `backhaul backup-copy`: the blueprint's subcommand. One backup of another region, and its record when it is there.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,16 +11,16 @@ use crate::cli::{BackupCopyArgs, Global, LimitArgs, RecordFormat, RunArgs, Selec
 use crate::database::{Database, Row};
 use crate::error::CommandError;
 use crate::exit::Exit;
-use crate::id::Key;
-use crate::plan::{self, Entry, Known, Loaded, Place, Plan, RegionIndex, Subject};
-use crate::store::Store;
+use crate::failure::Failure;
+use crate::plan::{Entry, Known, Place, Plan, RegionIndex, Subject};
+use crate::register::Registry;
 
 /// Under this name the work is found again when the same command is given twice.
 const PLAN_NAME: &str = "backup-copy";
 
 pub(super) async fn backup_copy(global: &Global, args: &BackupCopyArgs) -> Outcome {
     let path = regions_file(args.regions.as_deref())?;
-    let mut loaded = load(global, &path)?;
+    let mut loaded = open::regions_file(global, &path)?;
     let entry = entry(&loaded.plan, args)?;
     loaded.plan.name = PLAN_NAME.to_owned();
     loaded.plan.entries = vec![entry];
@@ -30,7 +31,7 @@ pub(super) async fn backup_copy(global: &Global, args: &BackupCopyArgs) -> Outco
         return Ok(exit);
     }
     let row = copied(global, &loaded.plan, &args.backup).await?;
-    let fields = fields(&row, &loaded.plan).await;
+    let fields = fields(&row, &loaded.plan).await?;
     match args.format {
         _ if global.json => print(&format!("{}\n", Value::Object(fields)))?,
         RecordFormat::Json => print(&format!("{:#}\n", Value::Object(fields)))?,
@@ -52,34 +53,18 @@ fn regions_file(named: Option<&Path>) -> Result<PathBuf, CommandError> {
     })
 }
 
-/// A plan as it is; a file of regions alone as a plan without backups.
-fn load(global: &Global, path: &Path) -> Result<Loaded, CommandError> {
-    match plan::read_regions(path) {
-        Ok(loaded) => {
-            if !global.quiet && !loaded.warnings.is_empty() {
-                super::complain(plan::render(&loaded.warnings, &loaded.source, path, false).trim_end());
-            }
-            Ok(loaded)
-        }
-        Err(refused) => {
-            super::complain(&refused.render(false));
-            Err(CommandError::new(Exit::Usage, format!("{} says no regions; nothing was touched", path.display())))
-        }
-    }
-}
-
 /// The one entry of the plan: `--region` and `--to` may be left out where there is no choice.
 fn entry(plan: &Plan, args: &BackupCopyArgs) -> Result<Entry, CommandError> {
     let to = match &args.to {
-        Some(name) => vec![region(plan, name)?],
+        Some(name) => vec![open::region(plan, name)?],
         None => plan.default_to.to_vec(),
     };
     let [to] = to[..] else {
         return Err(CommandError::new(Exit::Usage, "it is not said which region gets the backup")
-            .hint(format!("add --to; the regions are: {}", names(plan))));
+            .hint(format!("add --to; the regions are: {}", open::region_names(plan))));
     };
     let from = match &args.region {
-        Some(name) => region(plan, name)?,
+        Some(name) => open::region(plan, name)?,
         None => only_other(plan, to)?,
     };
     if from == to {
@@ -105,26 +90,13 @@ fn entry(plan: &Plan, args: &BackupCopyArgs) -> Result<Entry, CommandError> {
     })
 }
 
-fn region(plan: &Plan, name: &str) -> Result<RegionIndex, CommandError> {
-    let position = plan.regions.iter().position(|region| &*region.name == name);
-    let index = position.and_then(|position| u16::try_from(position).ok());
-    index.map(RegionIndex).ok_or_else(|| {
-        CommandError::new(Exit::Usage, format!("there is no region `{}`", name.escape_debug()))
-            .hint(format!("the regions are: {}", names(plan)))
-    })
-}
-
 fn only_other(plan: &Plan, to: RegionIndex) -> Result<RegionIndex, CommandError> {
     let others: Vec<u16> = (0..).take(plan.regions.len()).filter(|index| *index != to.0).collect();
     match others[..] {
         [other] => Ok(RegionIndex(other)),
         _ => Err(CommandError::new(Exit::Usage, "it is not said which region has the backup")
-            .hint(format!("add --region; the regions are: {}", names(plan)))),
+            .hint(format!("add --region; the regions are: {}", open::region_names(plan)))),
     }
-}
-
-fn names(plan: &Plan) -> String {
-    plan.regions.iter().map(|region| format!("`{}`", region.name)).collect::<Vec<_>>().join(", ")
 }
 
 /// A run with nothing special about it.
@@ -155,29 +127,32 @@ async fn copied(global: &Global, plan: &Plan, backup: &str) -> Result<Row, Comma
     })
 }
 
-/// What Trove would show of the copy, in the alphabet's order as its client does.
-async fn fields(row: &Row, plan: &Plan) -> Map<String, Value> {
-    let shown = open::regions(plan, plan.regions.iter().map(|_| crate::throttle::Throttle::unlimited()).collect());
-    let target = plan.regions.iter().position(|region| *region.name == *row.region);
-    let store = match target {
-        Some(target) => shown.source(target).await.ok(),
-        None => None,
+/// What the target's catalog shows of the copy, in the alphabet's order as Trove's client does. Its own words count, not
+/// ours: a copy that was registered before has the name that it was given then.
+async fn fields(row: &Row, plan: &Plan) -> Result<Map<String, Value>, CommandError> {
+    let unreachable = |failure: Failure| CommandError::from((Exit::Unreachable, failure));
+    let regions = open::unlimited_regions(plan);
+    let target = plan.regions.iter().position(|region| *region.name == *row.region).unwrap_or_default();
+    let registry = Registry::of_source(&regions, target).await.map_err(unreachable)?;
+    let tenants: BTreeSet<String> = row.tenant_id.iter().cloned().collect();
+    let ledger = registry.ledger(Some(&tenants).filter(|tenants| !tenants.is_empty())).await;
+    let ledger = ledger.map_err(|error| unreachable(error.0))?;
+    let Some(record) = ledger.copy_of(row.id) else {
+        let message = format!("region `{}` shows no record of the copy that was just registered there", row.region);
+        return Err(CommandError::new(Exit::Failed, message).hint("backhaul verify tells what is wrong"));
     };
-    let location = match (&store, row.location.as_deref().map(Key::parse)) {
-        (Some(Store::Swift(swift)), Some(Ok(key))) => swift.location_url(&key).await.ok(),
-        _ => row.location.clone(),
-    };
-    let id = row.registered_id.clone().unwrap_or_else(|| row.id.to_string());
     let fields = json!({
-        "created": row.created, "datastore": row.datastore, "datastore_version": row.datastore_version,
-        "description": row.description, "id": id, "instance_id": null, "locationRef": location, "name": row.name,
-        "parent_id": row.parent_id, "project_id": row.tenant_id, "size": row.size,
-        "status": if row.registered_id.is_some() { "RESTORED" } else { "COMPLETED" }, "updated": row.updated,
+        "created": record.created, "datastore": record.datastore, "datastore_version": record.datastore_version,
+        "description": record.description, "id": record.id,
+        "instance_id": if registry.trove().is_some() { None } else { record.instance_id.as_deref() },
+        "locationRef": record.location_url.as_deref().unwrap_or(&record.location), "name": record.name,
+        "parent_id": record.parent_id, "project_id": record.tenant_id, "size": record.size,
+        "status": record.state.word(), "updated": record.updated,
     });
-    match fields {
+    Ok(match fields {
         Value::Object(fields) => fields,
         _ => Map::new(),
-    }
+    })
 }
 
 /// Fields and values in a frame, as the OpenStack client draws it.

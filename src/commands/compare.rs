@@ -32,7 +32,8 @@ const SHOWN: usize = 20;
 pub(super) async fn compare(global: &Global, args: &CompareArgs) -> Outcome {
     let loaded = open::plan(global, &args.plan)?;
     let plan = &loaded.plan;
-    let (from, to) = (region(plan, &args.from)?, region(plan, &args.to)?);
+    let number = |name: &str| open::region(plan, name).map(|index| usize::from(index.0));
+    let (from, to) = (number(&args.from)?, number(&args.to)?);
     if from == to {
         return Err(CommandError::new(Exit::Usage, "a region cannot be compared with itself"));
     }
@@ -62,14 +63,6 @@ pub(super) async fn compare(global: &Global, args: &CompareArgs) -> Outcome {
         print(&text(global, args, &comparison, &notes))?;
     }
     Ok(exit)
-}
-
-fn region(plan: &Plan, name: &str) -> Result<usize, CommandError> {
-    plan.regions.iter().position(|region| &*region.name == name).ok_or_else(|| {
-        let names: Vec<String> = plan.regions.iter().map(|region| format!("`{}`", region.name)).collect();
-        CommandError::new(Exit::Usage, format!("the plan has no region `{}`", name.escape_debug()))
-            .hint(format!("its regions are: {}", names.join(", ")))
-    })
 }
 
 /// What the database knows, if there is one: what is under way, and why something failed.

@@ -1,6 +1,6 @@
 //! Recorded work: rows and regions from the database, with the plan file or without it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::open;
 use crate::cli::Global;
-use crate::database::{Database, DatabaseUrl, Row, Standing, Standings};
+use crate::database::{Database, DatabaseError, DatabaseUrl, Row, Standing, Standings};
 use crate::engine::RunLimits;
 use crate::error::CommandError;
 use crate::exit::Exit;
@@ -119,6 +119,21 @@ impl Recorded {
     }
 }
 
+/// The encrypted copies of a plan whose target's guests are not said to have the key.
+pub(super) async fn lacking_keys(database: &Database, plan: &str) -> Result<HashSet<Uuid>, DatabaseError> {
+    let encrypted = database.encrypted(plan).await?;
+    if encrypted.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let last = database.last_run(plan).await?;
+    let regions = last.and_then(|run| regions::recorded(&run.regions, &process_environment()).ok());
+    let has_key = |name: &str| {
+        let mut specs = regions.iter().flat_map(Regions::specs);
+        specs.any(|region| *region.name == *name && region.backup_key_present)
+    };
+    Ok(encrypted.into_iter().filter(|(_, region)| !has_key(region)).map(|(id, _)| id).collect())
+}
+
 /// A command that only looks at recorded work must not make a database.
 async fn absent_is_an_error(url: &DatabaseUrl) -> Result<(), CommandError> {
     open::reading(url).await?.close().await;
@@ -145,7 +160,7 @@ pub(super) fn graph(rows: &[Standing]) -> Graph {
 }
 
 /// The summary of the rows that have a position in `graph`, which are the first ones.
-pub(super) fn summarise(standings: &Standings, graph: &Graph, selected: &[bool]) -> Summary {
+pub(super) fn summarise(standings: &Standings, graph: &Graph, selected: &[bool], lack_key: &HashSet<Uuid>) -> Summary {
     let rows = &standings.rows[..graph.nodes().len()];
     let states = rows.iter().map(|row| row.state).collect::<Vec<_>>();
     let blocked = graph.blocked_by(&states);
@@ -163,6 +178,7 @@ pub(super) fn summarise(standings: &Standings, graph: &Graph, selected: &[bool])
             root: graph.root(position),
             blocked_by: blocked[position],
             selected: selected[position],
+            lacks_key: lack_key.contains(&row.id),
         }
     };
     Summary::of(&rows.iter().enumerate().map(line).collect::<Vec<_>>())

@@ -284,7 +284,8 @@ async fn conclude(
     ended: Ended,
 ) -> Result<(Summary, Exit), DatabaseError> {
     // Behind what the plan wants now come the copies that it only keeps.
-    let summary = recorded::summarise(&database.standings(plan).await?, graph, selected);
+    let keys = recorded::lacking_keys(database, plan).await?;
+    let summary = recorded::summarise(&database.standings(plan).await?, graph, selected, &keys);
     let exit = summary.exit(ended);
     end(database, run, exit, &summary).await?;
     Ok((summary, exit))

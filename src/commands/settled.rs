@@ -37,7 +37,9 @@ pub(super) async fn run(
     let run = running::begin(loaded, database).await.map_err(|error| open::database_error(&error))?;
     let reporter = running::reporter(global, loaded, database, run, Arc::new(board(&graph)))?;
     // Nobody else may write, and this run has written no row: what was read is what the database says.
-    let summary = recorded::summarise(&standings, &graph, &vec![true; graph.nodes().len()]);
+    let keys =
+        recorded::lacking_keys(database, &loaded.plan.name).await.map_err(|error| open::database_error(&error))?;
+    let summary = recorded::summarise(&standings, &graph, &vec![true; graph.nodes().len()], &keys);
     let exit = summary.exit(Ended { stopped: false, started: false });
     running::end(database, run, exit, &summary).await.map_err(|error| open::database_error(&error))?;
     reporter.sender().send(Event::Finished(Box::new(summary)));

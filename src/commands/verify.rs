@@ -73,10 +73,14 @@ async fn verify_open(global: &Global, args: &VerifyArgs, recorded: &Recorded) ->
     let mut looks = std::pin::pin!(looks);
     while let Some((row, found)) = looks.next().await {
         if let Err(failure) = found {
-            tell(global, &row, &failure)?;
             let finding = Finding::of(&failure);
+            if finding != Finding::Declined {
+                tell(global, &row, &failure)?;
+            }
             // Only what was seen is written down: a copy that could not be looked at is not a bad one.
-            if let (Ok((registry, _)), true) = (&targets[&row.target_store], finding != Finding::NotSeen) {
+            if let (Ok((registry, _)), true) =
+                (&targets[&row.target_store], !matches!(finding, Finding::NotSeen | Finding::Declined))
+            {
                 write_down(&recorded.database, registry, &row, &failure).await?;
             }
             tally.count(finding);
@@ -190,14 +194,18 @@ fn tell_end(global: &Global, args: &VerifyArgs, tally: &Tally) -> Result<(), Com
     if global.json {
         print_json(&json!({
             "type": "verified", "version": 1, "depth": format!("{:?}", args.depth).to_lowercase(),
-            "copies": tally.looked_at, "differing": tally.differing, "missing": tally.missing,
+            "copies": tally.looked_at, "differing": tally.differing, "missing": tally.missing, "declined": tally.declined,
             "unreachable": tally.unreachable, "exit_code": tally.exit() as u8,
         }))?;
     } else if !global.quiet {
-        let good = tally.looked_at - tally.differing - tally.missing - tally.unreachable;
+        let good = tally.looked_at - tally.differing - tally.missing - tally.declined - tally.unreachable;
         let mut text = format!("{good} of {} copies {depth}: as recorded\n", tally.looked_at);
-        let parts =
-            [(tally.differing, "differ"), (tally.missing, "are gone"), (tally.unreachable, "could not be looked at")];
+        let parts = [
+            (tally.differing, "differ"),
+            (tally.missing, "are gone"),
+            (tally.declined, "were deleted by their owners"),
+            (tally.unreachable, "could not be looked at"),
+        ];
         for (count, what) in parts.into_iter().filter(|(count, _)| *count > 0) {
             text.push_str(&format!("{count} {what}\n"));
         }
@@ -211,6 +219,8 @@ fn tell_end(global: &Global, args: &VerifyArgs, tally: &Tally) -> Result<(), Com
 enum Finding {
     Differs,
     Gone,
+    /// Its owner does not want it there: nothing is wrong.
+    Declined,
     /// The store or the catalog did not let it be seen.
     NotSeen,
 }
@@ -220,6 +230,7 @@ impl Finding {
         match failure.cause {
             Cause::Integrity | Cause::RecordConflict => Self::Differs,
             Cause::CopyMissing => Self::Gone,
+            Cause::Declined => Self::Declined,
             _ => Self::NotSeen,
         }
     }
@@ -230,6 +241,7 @@ struct Tally {
     looked_at: usize,
     differing: usize,
     missing: usize,
+    declined: usize,
     unreachable: usize,
 }
 
@@ -238,6 +250,7 @@ impl Tally {
         match finding {
             Finding::Differs => self.differing += 1,
             Finding::Gone => self.missing += 1,
+            Finding::Declined => self.declined += 1,
             Finding::NotSeen => self.unreachable += 1,
         }
     }

@@ -12,8 +12,8 @@ impl Registry {
     /// `parent` is what it builds on, where a row tells; else its link is not looked at.
     ///
     /// # Errors
-    /// A failure of cause `copy-missing`, `integrity` or `record-conflict` for what was seen to be wrong; others for what
-    /// could not be seen.
+    /// A failure of cause `copy-missing`, `integrity` or `record-conflict` for what was seen to be wrong, `declined` for
+    /// what its owner has deleted; others for what could not be seen.
     pub async fn look(
         &self,
         ledger: &Ledger,
@@ -23,6 +23,10 @@ impl Registry {
         let gone = |what: &str| {
             Failure::new(Cause::CopyMissing, format!("{what} of `{}` is gone from region `{}`", row.name, row.region))
         };
+        if ledger.copy_of(row.id).is_some_and(|record| record.state == RecordState::Deleted) {
+            let message = format!("its owner deleted the record of `{}` in region `{}`", row.name, row.region);
+            return Err(Failure::new(Cause::Declined, message));
+        }
         let key = Key::parse(row.location.as_deref().unwrap_or_default()).map_err(|_| gone("the object"))?;
         let facts = self.store.head(&key).await.map_err(|error| match error.kind {
             StoreErrorKind::Missing => gone(&format!("the object `{key}`")),
@@ -95,9 +99,6 @@ impl Registry {
         let named = |what: &str| format!("the record of `{}` {what} region `{}`", row.name, row.region);
         match ledger.copy_of(row.id) {
             None => Err(Failure::new(Cause::CopyMissing, named("is gone from"))),
-            Some(record) if record.state == RecordState::Deleted => {
-                Err(Failure::new(Cause::CopyMissing, named("was deleted by its owner in")))
-            }
             Some(record)
                 if !record.is_restorable() || ledger.conflict(record.id).is_some() || !self.says(record, row) =>
             {

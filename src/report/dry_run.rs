@@ -155,6 +155,7 @@ fn summary(survey: &Survey, graph: &Graph, selected: &[bool]) -> Summary {
             root: graph.root(position),
             blocked_by: blocked[position],
             selected: selected[position],
+            lacks_key: migration.lacks_key,
         }
     });
     Summary::of(&lines.collect::<Vec<_>>())

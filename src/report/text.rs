@@ -93,6 +93,9 @@ fn headline(summary: &Summary, exit: Exit, elapsed: Option<Duration>) -> String 
     let mut text =
         elapsed.map(|elapsed| format!("{} after {}: ", ending(exit), format_duration(elapsed))).unwrap_or_default();
     text += &format!("{} of {} restorable", summary.chains_restorable, counted(summary.chains, "chain"));
+    if summary.chains_unknown > 0 {
+        text += &format!(", {} copied and restorable only with their key (.enc)", summary.chains_unknown);
+    }
     if summary.bytes_registered < summary.bytes {
         text += &format!(", {} of {}", format_bytes(summary.bytes_registered), format_bytes(summary.bytes));
     } else if summary.bytes > 0 {

@@ -52,6 +52,7 @@ impl Surveyor<'_> {
             copy_is_there: false,
             exists: false,
             other_catalog: None,
+            lacks_key: false,
             place: wanted.place,
             told: told(wanted),
         };

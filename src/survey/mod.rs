@@ -8,13 +8,14 @@ mod catalogs;
 mod chain;
 mod coverage;
 mod draft;
+mod narrow;
 mod openstack;
 mod placing;
 mod probe;
 mod settled;
 mod wanted;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -26,7 +27,7 @@ use crate::exit::Exit;
 use crate::failure::{Cause, Failure};
 use crate::graph::{Graph, Node};
 use crate::id::{Key, target_id};
-use crate::plan::{CatalogSpec, Entry, Loaded, Place, Plan, Problem, RegionIndex, Select, Subject};
+use crate::plan::{Entry, Loaded, Place, Plan, Problem, RegionIndex, Select, Subject};
 use crate::regions::{Access, Regions};
 use crate::state::State;
 use crate::store::Pin;
@@ -57,6 +58,8 @@ pub struct Migration {
     pub copy_is_there: bool,
     /// Whether an object lies under the target's name already; only a dry run asks.
     pub exists: bool,
+    /// Whether it is encrypted, and nobody has said that the target's guests have the key.
+    pub lacks_key: bool,
     /// What the target's catalog is now, if a registered copy is in another one.
     pub other_catalog: Option<String>,
     /// Where in the plan it comes from.
@@ -136,6 +139,10 @@ pub struct Skipped {
     pub excepted: u64,
     /// Their records say `FAILED`.
     pub failed: u64,
+    /// Not finished yet: the next run looks again.
+    pub deferred: u64,
+    /// Copied once, and the copy's record deleted by its owner in the target.
+    pub declined: u64,
     /// Wanted by the last run and gone from the source's catalog since.
     pub vanished: u64,
 }
@@ -212,6 +219,7 @@ impl Surveyor<'_> {
         self.narrow_sources(&mut catalogs);
         let mut list = self.wanted(&stores, &mut catalogs, &mut skipped).await?;
         self.narrow_targets(&mut catalogs, &mut placing, &list).await;
+        skipped.declined = self.leave_declined(&mut catalogs, &mut list).await;
         chain::add_ancestors(self, &stores, &mut catalogs, &mut list).await?;
         let mut migrations = self.drafts(&stores, &mut catalogs, &mut placing, &list).await;
         let contradictions = chain::contradictions(&stores, &list, &migrations);
@@ -275,43 +283,6 @@ impl Surveyor<'_> {
         Ok(())
     }
 
-    /// A catalog of many tenants is read whole only where the plan does not say which of them it means.
-    fn narrow_sources(&self, catalogs: &mut Catalogs<'_>) {
-        let mut tenants: BTreeMap<usize, Option<BTreeSet<String>>> = BTreeMap::new();
-        for entry in &self.plan.entries {
-            let of_region = tenants.entry(usize::from(entry.from.0)).or_insert_with(|| Some(BTreeSet::new()));
-            match (&entry.subject, of_region) {
-                (Subject::Select(select), Some(named)) if !select.tenants.is_empty() => {
-                    named.extend(select.tenants.iter().cloned());
-                }
-                (Subject::Location { .. }, _) => {}
-                (_, of_region) => *of_region = None,
-            }
-        }
-        for (region, tenants) in tenants {
-            catalogs.only(region, Role::Source, tenants.unwrap_or_default());
-        }
-    }
-
-    /// Of a target's catalog the records of those tenants matter whom copies go to.
-    async fn narrow_targets(&self, catalogs: &mut Catalogs<'_>, placing: &mut Placing<'_>, list: &WantedList) {
-        for wanted in &list.items {
-            if self.plan.regions[wanted.target].catalog == CatalogSpec::Store {
-                continue;
-            }
-            let Source::Id(id) = &wanted.source else { continue };
-            let tenant = match self.rows.get(&wanted.id) {
-                Some(row) if row.tenant_id.is_some() => row.tenant_id.clone(),
-                _ => match catalogs.record(wanted.region, id).await {
-                    // What cannot be placed is told of with its migration.
-                    Ok(record) => placing.tenant(wanted.region, wanted.target, record.tenant_id).await.ok().flatten(),
-                    Err(_) => None,
-                },
-            };
-            catalogs.only(wanted.target, Role::Target, tenant.into_iter().collect());
-        }
-    }
-
     async fn wanted(
         &self,
         stores: &[String],
@@ -367,6 +338,7 @@ impl Surveyor<'_> {
         let answer = wanted::select(select, ledger, self.now);
         skipped.excepted += answer.excepted;
         skipped.failed += answer.failed;
+        skipped.deferred += answer.deferred;
         Ok(answer.records.iter().map(|record| Source::Id(record.id.to_string())).collect())
     }
 

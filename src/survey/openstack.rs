@@ -211,9 +211,8 @@ async fn backups(
 /// Encrypted backups restore only where the guests have the key, and no API shows it.
 fn keys(surveyor: &Surveyor<'_>, target: usize, migrations: &[&Migration], notes: &mut Notes) {
     let spec = &surveyor.plan.regions[target];
-    let encrypted =
-        migrations.iter().filter(|migration| is_encrypted(migration.row.location.as_deref())).count() as u64;
-    if encrypted > 0 && !spec.backup_key_present {
+    let encrypted = migrations.iter().filter(|migration| migration.lacks_key).count() as u64;
+    if encrypted > 0 {
         notes.push(format!(
             "{} encrypted (.enc): they restore in region `{}` only if its guests have the same `backup_aes_cbc_key`; \
              once you have made sure, say `backup_key_present: true` there",

@@ -38,6 +38,9 @@ impl<'a> Placing<'a> {
     pub(super) async fn placed(&mut self, migration: &mut Migration) {
         let catalog = self.surveyor.regions.catalog_identity(migration.target).await;
         let row = &mut migration.row;
+        migration.lacks_key =
+            super::openstack::is_encrypted(row.location.as_deref().or(row.source_location.as_deref()))
+                && !self.surveyor.plan.regions[migration.target].backup_key_present;
         let is_other = catalog.as_ref().is_ok_and(|catalog| *catalog != row.target_catalog);
         if row.state == State::Completed {
             if !is_other {

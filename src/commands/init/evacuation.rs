@@ -9,12 +9,14 @@ use crate::cli::{Global, InitArgs};
 use crate::commands::{Outcome, complain, open};
 use crate::error::CommandError;
 use crate::exit::Exit;
-use crate::plan::{self, Plan, Written};
+use crate::plan::{Plan, Written};
 use crate::regions::process_environment;
 use crate::register::Registry;
 
 pub(super) async fn init(global: &Global, args: &InitArgs, file: &Path) -> Outcome {
-    let mut plan = load(global, file)?;
+    let mut plan = open::regions_file(global, file)?.plan;
+    let named =
+        |plan: &Plan, name: &Path| open::region(plan, &name.to_string_lossy()).map(|index| usize::from(index.0));
     let from = named(&plan, &args.from)?;
     let mut to = Vec::with_capacity(args.to.len());
     for target in &args.to {
@@ -42,30 +44,6 @@ pub(super) async fn init(global: &Global, args: &InitArgs, file: &Path) -> Outco
         .starting_at(&plan.folder, &*process_environment())
         .map_err(|error| CommandError::new(Exit::Usage, "these regions give no valid plan").caused_by(error))?;
     tell(global, args, &Written { backups, ..written }, &left_out, "records")
-}
-
-fn load(global: &Global, file: &Path) -> Result<Plan, CommandError> {
-    match plan::read_regions(file) {
-        Ok(loaded) => {
-            if !global.quiet && !loaded.warnings.is_empty() {
-                complain(plan::render(&loaded.warnings, &loaded.source, file, false).trim_end());
-            }
-            Ok(loaded.plan)
-        }
-        Err(refused) => {
-            complain(refused.render(false).trim_end());
-            Err(CommandError::new(Exit::Usage, format!("{} says no regions; nothing was written", file.display())))
-        }
-    }
-}
-
-fn named(plan: &Plan, name: &Path) -> Result<usize, CommandError> {
-    let name = name.to_string_lossy();
-    plan.regions.iter().position(|region| *region.name == *name).ok_or_else(|| {
-        let names: Vec<String> = plan.regions.iter().map(|region| format!("`{}`", region.name)).collect();
-        CommandError::new(Exit::Usage, format!("there is no region `{}`", name.escape_debug()))
-            .hint(format!("the regions are: {}", names.join(", ")))
-    })
 }
 
 /// Live backups that cannot be copied, and why.

@@ -95,6 +95,8 @@ struct Origin {
     broken: Option<u64>,
     gauge: Arc<Gauge>,
     fuse: Arc<Fuse>,
+    /// Reads say nothing of the object, as those of a manifest's segments.
+    silent: bool,
     /// Where reads began.
     reads: Mutex<Vec<u64>>,
 }
@@ -137,7 +139,7 @@ impl Source for Origin {
             bytes[usize::try_from(at - range.start).expect("small")] ^= 1;
         }
         seen(bytes.len() as u64);
-        Ok(Read { bytes: Weighed::bytes(bytes, &self.gauge), facts: Some(Box::new(self.facts())) })
+        Ok(Read { bytes: Weighed::bytes(bytes, &self.gauge), facts: (!self.silent).then(|| Box::new(self.facts())) })
     }
 
     async fn list(&self, _prefix: &str) -> Result<Vec<Listed>, StoreError> {
@@ -437,6 +439,7 @@ impl Bed {
             broken: None,
             gauge: Arc::default(),
             fuse: Arc::default(),
+            silent: false,
             reads: Mutex::default(),
         };
         let job = Job {
@@ -537,6 +540,22 @@ async fn segments_are_the_sources_own_and_proved_by_the_target() {
     assert_eq!(references.concat(), md5s);
     assert_eq!(bed.rows.read.load(Ordering::Relaxed), bed.source.size);
     assert!(!bed.rows.stop.is_cancelled());
+}
+
+/// Swift to a store without segments: what is read and written at once has segments and metadata all the same.
+#[tokio::test(start_paused = true)]
+async fn a_small_object_of_segments_brings_its_metadata_and_is_compared() {
+    let list = segments(&bytes(0..900), &[500]);
+    let mut bed = Bed::new(Layout::Equal { size: 900, part_size: KIB }, Some(list), KIB);
+    bed.source.silent = true;
+    let receipt = bed.copy().await.expect("copied");
+    bed.assert_copied(&receipt);
+    assert_eq!((receipt.metadata.len(), lock(&bed.target.objects)[&key("to")].metadata.len()), (1, 1));
+    bed.target = Streaming::default();
+    bed.source.flip = Some(600);
+    let failure = failure(bed.copy().await);
+    assert!(failure.message.starts_with("the bytes of segment 2 of `from` are not those"), "{}", failure.message);
+    assert_eq!(bed.target.object(), None);
 }
 
 #[tokio::test(start_paused = true)]
