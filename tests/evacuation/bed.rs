@@ -57,24 +57,6 @@ pub(crate) struct Forecast {
     pub(crate) totals: Value,
 }
 
-impl Forecast {
-    /// What it says of the backup whose copy has this name; there is one.
-    #[track_caller]
-    pub(crate) fn of(&self, name: &str) -> &Value {
-        let mut named = self.planned.iter().filter(|planned| planned["name"] == name);
-        let found = named.next().unwrap_or_else(|| panic!("{name} is not planned"));
-        assert!(named.next().is_none(), "two are called {name}");
-        found
-    }
-
-    /// The message, the hint and the cause of what it says will fail.
-    #[track_caller]
-    pub(crate) fn failure(&self, name: &str) -> [String; 3] {
-        let failure = &self.of(name)["failure"];
-        ["cause", "message", "hint"].map(|field| failure[field].as_str().unwrap_or_default().to_owned())
-    }
-}
-
 impl Bed {
     pub(crate) fn new(openstack: &OpenStack) -> Self {
         let folder = tempfile::Builder::new().prefix("evacuation-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));

@@ -38,6 +38,8 @@ pub(crate) struct Evacuated {
     pub(crate) rows_after_dry_run: usize,
     pub(crate) database_after_dry_run: bool,
     pub(crate) run: Output,
+    /// What the database knew after the run.
+    pub(crate) rows: Vec<Row>,
 }
 
 impl Way {
@@ -89,8 +91,8 @@ impl Way {
         let rows_after_dry_run = in_trove(openstack, &tenants);
         let database_after_dry_run = bed.database().exists();
         let run = bed.run();
-        let way = self;
-        Evacuated { way, bed, seeds, dry_run, asked_by_dry_run, rows_after_dry_run, database_after_dry_run, run }
+        let (way, rows) = (self, bed.rows());
+        Evacuated { way, bed, seeds, dry_run, asked_by_dry_run, rows_after_dry_run, database_after_dry_run, run, rows }
     }
 }
 
@@ -102,8 +104,8 @@ impl Evacuated {
 
     /// The row of the copy of a source backup.
     #[track_caller]
-    pub(crate) fn row(&self, of: &Backup) -> Row {
-        let found = self.bed.rows().into_iter().find(|row| row.source_id.as_deref() == Some(&of.id));
+    pub(crate) fn row(&self, of: &Backup) -> &Row {
+        let found = self.rows.iter().find(|row| row.source_id.as_deref() == Some(&of.id));
         let row = found.unwrap_or_else(|| panic!("{} of {} has no row", of.name, of.tenant));
         assert_eq!(row.state, State::Completed, "{} of {}: {:?}", of.name, of.tenant, row.error);
         row
@@ -112,7 +114,7 @@ impl Evacuated {
     /// Its id in Trove.
     #[track_caller]
     pub(crate) fn copy(&self, of: &Backup) -> String {
-        copy_id(&self.row(of))
+        copy_id(self.row(of))
     }
 }
 

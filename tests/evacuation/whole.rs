@@ -47,7 +47,7 @@ fn has_run(openstack: &OpenStack, done: &Evacuated) {
     let run = &done.run;
     assert_eq!(run.code, Some(DAMAGED), "{run}");
     let mut states: BTreeMap<(String, String), State> = BTreeMap::new();
-    for row in done.bed.rows() {
+    for row in &done.rows {
         let tenant = row.source_tenant_id.clone().or_else(|| row.tenant_id.clone()).expect("a tenant");
         assert!(states.insert((tenant, row.name.clone()), row.state).is_none(), "two of {}", row.name);
     }
