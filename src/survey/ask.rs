@@ -186,10 +186,14 @@ fn checksum_differs(surveyor: &Surveyor<'_>, migration: &Migration, facts: &Obje
     )
 }
 
-/// Asks for every segment of the objects that are to be copied: an object's own HEAD does not tell that one is gone.
+/// Asks for every segment of the objects that are to be copied: an object's own HEAD does not tell that one is gone. A
+/// run asks only about what has failed before, so that it does not copy up to the same gap each time.
 pub(super) async fn segments(surveyor: &Surveyor<'_>, migrations: &mut [Migration]) {
     let open = |migration: &&mut Migration| {
-        migration.failure.is_none() && !migration.copy_is_there && !is_copied(&migration.row)
+        migration.failure.is_none()
+            && !migration.copy_is_there
+            && !is_copied(&migration.row)
+            && (surveyor.look_at_targets || migration.row.state == State::Failed)
     };
     let looks = stream::iter(migrations.iter_mut().filter(open))
         .map(|migration| async {
