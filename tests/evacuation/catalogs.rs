@@ -33,7 +33,10 @@ fn adopts(way: Way) {
     // `gone-segment` is tried up to its gap, and tidied up again; nothing that is right is stored or changed.
     let gone = done.seeds.of(tenants[0]).into_iter().chain(done.seeds.of(tenants[1]));
     let gone = gone.filter(|backup| backup.name == "gone-segment");
-    let gone: Vec<String> = gone.filter_map(|backup| done.rows.iter().find(|row| row.source_id.as_ref() == Some(&backup.id))).map(|row| row.id.to_string()).collect();
+    let gone: Vec<String> = gone
+        .filter_map(|backup| done.rows.iter().find(|row| row.source_id.as_ref() == Some(&backup.id)))
+        .map(|row| row.id.to_string())
+        .collect();
     let changed = log.iter().filter(|request| request.writes() && (200..300).contains(&request.status));
     let changed: Vec<_> = changed.filter(|request| !gone.iter().any(|id| request.path.contains(id))).collect();
     assert!(changed.is_empty(), "{changed:#?}");
@@ -82,7 +85,10 @@ fn what_is_in_one_catalog_is_registered_in_another_as_well() {
     let before = answered(&openstack, TWO);
     bed.run().expect(0);
     let stored = asked(&openstack, TWO, &["own"], before);
-    assert!(stored.iter().all(|request| request.method != "PUT"), "it is registered, and not copied again: {stored:#?}");
+    assert!(
+        stored.iter().all(|request| request.method != "PUT"),
+        "it is registered, and not copied again: {stored:#?}"
+    );
     assert_eq!(in_trove(&openstack, &["own"]), count + 1, "each copy and one count of them");
     bed.backhaul(&["verify", "--depth", "quick", "plan.yaml"]).expect(0);
     for name in ["plain", "slo", "a-inc2"] {
