@@ -59,7 +59,8 @@ pub(crate) struct Forecast {
 
 impl Bed {
     pub(crate) fn new(openstack: &OpenStack) -> Self {
-        let folder = tempfile::Builder::new().prefix("evacuation-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
+        // It goes with the lab, also where it is of the whole process.
+        let folder = tempfile::Builder::new().prefix("evacuation-").tempdir_in(openstack.folder());
         let environment = BTreeMap::from([
             ("OS_CLIENT_CONFIG_FILE", openstack.clouds().display().to_string()),
             ("ONE_DB", openstack.database_url(ONE, "source")),
@@ -88,12 +89,12 @@ impl Bed {
 
     /// The same under another name. All plans of a bed are one to the database.
     pub(crate) fn plan_as(&self, name: &str, regions: &[&str], entries: &[String]) {
-        let entries: String = entries.iter().map(|entry| format!("  - {entry}\n")).collect();
+        let entries = entries.join("\n  - ");
         let regions = regions.concat();
         self.write(
             name,
             &format!(
-                "version: 1\nname: evacuation\ndatabase: sqlite://evac.db\nregions:{regions}\nbackups:\n{entries}"
+                "version: 1\nname: evacuation\ndatabase: sqlite://evac.db\nregions:{regions}\nbackups:\n  - {entries}\n"
             ),
         );
     }
