@@ -20,6 +20,8 @@ mod openstack;
 mod registered;
 #[path = "evacuation/restored.rs"]
 mod restored;
+#[path = "support/s3/mod.rs"]
+mod s3;
 #[path = "evacuation/tenants.rs"]
 mod tenants;
 #[path = "evacuation/vaults.rs"]

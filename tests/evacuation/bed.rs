@@ -59,13 +59,19 @@ pub(crate) struct Forecast {
 
 impl Bed {
     pub(crate) fn new(openstack: &OpenStack) -> Self {
-        let folder = tempfile::Builder::new().prefix("evacuation-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
+        // It goes with the lab, also where it is of the whole process.
+        let folder = tempfile::Builder::new().prefix("evacuation-").tempdir_in(openstack.folder());
         let environment = BTreeMap::from([
             ("OS_CLIENT_CONFIG_FILE", openstack.clouds().display().to_string()),
             ("ONE_DB", openstack.database_url(ONE, "source")),
             ("TWO_DB", openstack.database_url(TWO, "target")),
         ]);
         Self { folder: folder.expect("a folder"), environment }
+    }
+
+    /// Sets a variable for the binary.
+    pub(crate) fn set(&mut self, name: &'static str, value: &str) {
+        self.environment.insert(name, value.to_owned());
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -83,11 +89,13 @@ impl Bed {
 
     /// The same under another name. All plans of a bed are one to the database.
     pub(crate) fn plan_as(&self, name: &str, regions: &[&str], entries: &[String]) {
-        let entries: String = entries.iter().map(|entry| format!("  - {entry}\n")).collect();
+        let entries = entries.join("\n  - ");
         let regions = regions.concat();
         self.write(
             name,
-            &format!("version: 1\nname: evacuation\ndatabase: sqlite://evac.db\nregions:{regions}\nbackups:\n{entries}"),
+            &format!(
+                "version: 1\nname: evacuation\ndatabase: sqlite://evac.db\nregions:{regions}\nbackups:\n  - {entries}\n"
+            ),
         );
     }
 
@@ -136,7 +144,8 @@ pub(crate) fn select(openstack: &OpenStack, tenants: &[&str]) -> String {
 
 /// What the binary asked a region's Swift about tenants, from the `since`th request on.
 pub(crate) fn asked(openstack: &OpenStack, region: &str, tenants: &[&str], since: usize) -> Vec<Request> {
-    let accounts: BTreeSet<String> = tenants.iter().map(|tenant| format!("/v1/AUTH_{}", openstack.project(tenant))).collect();
+    let accounts: BTreeSet<String> =
+        tenants.iter().map(|tenant| format!("/v1/AUTH_{}", openstack.project(tenant))).collect();
     let log = openstack.swift_log(region).into_iter().skip(since);
     log.filter(|request| {
         let account = request.path.split(['/', '?']).take(3).collect::<Vec<_>>().join("/");
@@ -154,14 +163,21 @@ pub(crate) fn answered(openstack: &OpenStack, region: &str) -> usize {
 /// asked for anything of gamma's, or put anything there.
 #[track_caller]
 pub(crate) fn others_are_untouched(openstack: &OpenStack) {
-    let written: Vec<Request> =
-        openstack.swift_log(ONE).into_iter().filter(|request| request.agent.starts_with(AGENT) && request.writes()).collect();
+    let written: Vec<Request> = openstack
+        .swift_log(ONE)
+        .into_iter()
+        .filter(|request| request.agent.starts_with(AGENT) && request.writes())
+        .collect();
     assert!(written.is_empty(), "the source was written: {written:#?}");
     for region in [ONE, TWO] {
         let asked = asked(openstack, region, &["gamma"], 0);
         assert!(asked.is_empty(), "{region}: gamma was looked at: {asked:#?}");
     }
     let gamma = openstack.project("gamma");
-    let of_gamma = |table: &str| openstack.sql(TWO, &format!("SELECT COUNT(*) FROM {table} WHERE tenant_id = '{gamma}'"));
-    assert_eq!((of_gamma("backups"), of_gamma("quota_usages")), (vec![vec!["0".to_owned()]], vec![vec!["0".to_owned()]]));
+    let of_gamma =
+        |table: &str| openstack.sql(TWO, &format!("SELECT COUNT(*) FROM {table} WHERE tenant_id = '{gamma}'"));
+    assert_eq!(
+        (of_gamma("backups"), of_gamma("quota_usages")),
+        (vec![vec!["0".to_owned()]], vec![vec!["0".to_owned()]])
+    );
 }

@@ -14,9 +14,8 @@ pub(crate) const WRONG: [&str; 7] =
     ["bad-checksum", "gone-object", "gone-segment", "c-full", "c-inc1", "old-version", "snapshot"];
 
 /// Backups of a standard tenant that must arrive.
-pub(crate) const RIGHT: [&str; 11] = [
-    "plain", "slo", "slo-empty-end", "a-full", "a-inc1", "a-inc2", "b-full", "b-inc1", "b-inc2", "maria", "encrypted",
-];
+pub(crate) const RIGHT: [&str; 11] =
+    ["plain", "slo", "slo-empty-end", "a-full", "a-inc1", "a-inc2", "b-full", "b-inc1", "b-inc2", "maria", "encrypted"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {

@@ -22,7 +22,8 @@ fn row_is_troves(openstack: &OpenStack, done: &Evacuated, of: &Backup) {
     // Trove's API gives the row another id than the object was given before.
     let named = done.row(of).id;
     let by_api = done.way == Way::Api;
-    let checksum = if by_api { done.row(of).etag.clone().expect("copied") } else { of.checksum.clone().expect("stored") };
+    let checksum =
+        if by_api { done.row(of).etag.clone().expect("copied") } else { of.checksum.clone().expect("stored") };
     let text = |text: &str| text.to_owned();
     let null = || text("NULL");
     let expected = [
@@ -62,7 +63,9 @@ fn parent<'d>(done: &'d Evacuated, of: &Backup) -> &'d Backup {
 fn is_shown(openstack: &OpenStack, done: &Evacuated, of: &Backup, shown: &Value) {
     let id = done.copy(of);
     let row = done.row(of);
-    let location = openstack.account(TWO, &of.tenant) + "/" + row.location.as_deref().and_then(|l| l.split_once('/')).expect("an account").1;
+    let location = openstack.account(TWO, &of.tenant)
+        + "/"
+        + row.location.as_deref().and_then(|l| l.split_once('/')).expect("an account").1;
     assert_eq!(shown["id"], *id);
     assert_eq!(shown["name"], *of.name);
     assert_eq!(shown["description"], *format!("seeded {} é", of.name));
@@ -74,7 +77,10 @@ fn is_shown(openstack: &OpenStack, done: &Evacuated, of: &Backup, shown: &Value)
     let parent = of.parent_id.as_ref().map(|_| done.copy(parent(done, of)));
     assert_eq!(shown["parent_id"].as_str(), parent.as_deref());
     assert_eq!(shown["datastore"]["type"], *of.datastore);
-    assert_eq!(shown["datastore"]["version_id"], *openstack.datastore_version(TWO, &of.datastore, &of.datastore_version));
+    assert_eq!(
+        shown["datastore"]["version_id"],
+        *openstack.datastore_version(TWO, &of.datastore, &of.datastore_version)
+    );
     if done.way != Way::Api {
         assert_eq!(shown["created"], *of.created);
     }
@@ -94,7 +100,10 @@ fn all_is_registered(openstack: &OpenStack, done: &Evacuated) {
             let found = listed.iter().find(|listed| listed["id"] == *copy);
             is_shown(openstack, done, backup, found.unwrap_or_else(|| panic!("{} is not listed", backup.name)));
         }
-        let usage = format!("SELECT resource, in_use, reserved FROM quota_usages WHERE tenant_id = '{}'", openstack.project(tenant));
+        let usage = format!(
+            "SELECT resource, in_use, reserved FROM quota_usages WHERE tenant_id = '{}'",
+            openstack.project(tenant)
+        );
         assert_eq!(openstack.sql(TWO, &usage), [["backups".to_owned(), right.len().to_string(), "0".to_owned()]]);
     }
     let [first, second] = done.way.tenants();

@@ -25,7 +25,8 @@ fn tells_all_and_changes_nothing(done: &Evacuated) {
     let wanted = done.right(first).len() + done.right(second).len();
     let copies: u64 = dry_run.totals["pairs"][0]["copies"].as_u64().expect("a number");
     assert_eq!(copies, wanted as u64);
-    let bytes: u64 = [first, second].iter().flat_map(|tenant| done.right(tenant)).filter_map(|backup| backup.bytes).sum();
+    let bytes: u64 =
+        [first, second].iter().flat_map(|tenant| done.right(tenant)).filter_map(|backup| backup.bytes).sum();
     assert_eq!(dry_run.totals["bytes"].as_u64(), Some(bytes));
     let notes = dry_run.totals["notes"].to_string();
     for part in ["gets new containers", "/database_backups", "/db57_backups", "backup_aes_cbc_key"] {
@@ -79,8 +80,10 @@ fn runs_again(openstack: &OpenStack, done: &Evacuated) {
 
     let left_out = done.seeds.of(tenants[0]).into_iter().chain(done.seeds.of(tenants[1]));
     let left_out = left_out.filter(|backup| WRONG.contains(&&*backup.name));
-    let left_out: Vec<String> = left_out.map(|backup| format!("{{ id: {}, reason: it is wrong }}", backup.id)).collect();
-    let right_only = select(openstack, &tenants).replacen("] }", &format!("], except: [{}] }}", left_out.join(", ")), 1);
+    let left_out: Vec<String> =
+        left_out.map(|backup| format!("{{ id: {}, reason: it is wrong }}", backup.id)).collect();
+    let right_only =
+        select(openstack, &tenants).replacen("] }", &format!("], except: [{}] }}", left_out.join(", ")), 1);
     done.bed.plan_as("right.yaml", &done.way.regions(), &[right_only]);
     let before = [ONE, TWO].map(|region| answered(openstack, region));
     done.bed.backhaul(&["run", "right.yaml"]).expect(0);
