@@ -258,7 +258,8 @@ fn every_point_is_survived() {
         }
     });
     let died = died.into_inner().expect("no panic while it was held");
-    for point in points_in_sources() {
+    // Runs that register in Trove are killed by `tests/swift_kills.rs`.
+    for point in points_in_sources().into_iter().filter(|point| !point.starts_with("trove-")) {
         assert!(died.contains(&point), "no run was killed at the point `{point}`: give it a scenario");
     }
     assert!(died.len() * 4 > all * 3, "only {} of {all} points were reached", died.len());
