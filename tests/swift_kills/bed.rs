@@ -39,10 +39,14 @@ impl Ground {
         let openstack = OpenStack::shared(test)?;
         let seeds = SEEDS.get_or_init(|| {
             openstack.add_tenants(&[SOURCES, TARGETS].concat());
-            let small = SOURCES.map(|tenant| format!("{tenant}/small"));
-            let large = ["between/large:44".to_owned(), "away/large:20".to_owned()];
-            let what: Vec<&str> = small.iter().chain(&large).map(String::as_str).collect();
-            openstack.seed(&what)
+            openstack.seed(&[
+                "between/small",
+                "between/large:44",
+                "away/small",
+                "away/large:20",
+                "points/standard",
+                "pair/small",
+            ])
         });
         Some(Self { openstack, seeds })
     }

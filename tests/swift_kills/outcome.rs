@@ -5,6 +5,7 @@ use std::fmt::Debug;
 
 use backhaul::catalog::Record;
 use backhaul::database::Row;
+use backhaul::id::Sha256Digest;
 use backhaul::state::State;
 use http::Method;
 use serde_json::Value;
@@ -24,7 +25,7 @@ const COLUMNS: &str = "id, location, name, description, backup_type, size, tenan
 const TIMES: &str = "created, updated";
 
 fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256Digest(Sha256::digest(bytes).into()).to_string()
 }
 
 /// The row without what an interruption may change.

@@ -6,11 +6,14 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
-use crate::bed::{Bed, CHAIN, Ground, Options};
+use crate::bed::{Bed, Ground, Options};
 use crate::outcome::Outcome;
 use crate::support;
 
 const TENANT: &str = "points";
+
+/// A chain of an SLO, a plain object and an SLO, each named; and an SLO whose last segment is empty.
+const BACKUPS: &[&str] = &["a-full", "a-inc1", "a-inc2", "slo-empty-end"];
 
 /// The sources whose points are passed here; those of other stores and catalogs are elsewhere.
 const PASSED: [&str; 7] =
@@ -91,7 +94,7 @@ fn every_point_is_survived() {
         return;
     }
     let Some(ground) = Ground::new("every_point_is_survived") else { return };
-    let options = Options::between(TENANT, CHAIN);
+    let options = Options::between(TENANT, BACKUPS);
     let bed = Bed::new(&ground, options);
     bed.run().expect(0);
     let undisturbed = bed.ended(0, "undisturbed");
@@ -124,16 +127,17 @@ fn every_point_is_survived() {
 
 /// Segments that were finished are gone: the copy starts again, and dies between the old attempt and the new.
 fn starts_again(ground: &Ground, undisturbed: &Outcome, died: &mut Died) {
-    let bed = Bed::new(ground, Options::between(TENANT, CHAIN));
+    let bed = Bed::new(ground, Options::between(TENANT, BACKUPS));
     dies(&bed, "run", "after-part-row", 4, died);
     bed.lose_a_segment();
     dies(&bed, "run", "restart-after-abandon", 1, died);
     bed.completes(undisturbed, "a segment was lost");
 }
 
-/// The database is gone: what lies there is adopted. Each link is named: a registered parent comes on top of nothing.
+/// The database is gone: what lies there is adopted. A parent that is not named, and registered, would
+/// not come on top.
 fn adopts(ground: &Ground, undisturbed: &Outcome, died: &mut Died) {
-    let bed = Bed::new(ground, Options::between(TENANT, &["a-full", "a-inc1", "a-inc2"]));
+    let bed = Bed::new(ground, Options::between(TENANT, BACKUPS));
     bed.run().expect(0);
     std::fs::remove_dir_all(bed.database(0).parent().expect("a folder")).expect("the database's folder");
     dies(&bed, "run", "after-adopted", 1, died);
@@ -143,7 +147,7 @@ fn adopts(ground: &Ground, undisturbed: &Outcome, died: &mut Died) {
 
 /// The plan wants nothing any more of what it has begun: `gc` takes it away, and dies; then the plan wants it again.
 fn gives_up(ground: &Ground, undisturbed: &Outcome, died: &mut Died) {
-    let bed = Bed::new(ground, Options::between(TENANT, CHAIN));
+    let bed = Bed::new(ground, Options::between(TENANT, BACKUPS));
     dies(&bed, "run", "after-part-row", 4, died);
     bed.write_plan_of_another(0);
     bed.run().expect(0);
@@ -158,7 +162,7 @@ fn gives_up(ground: &Ground, undisturbed: &Outcome, died: &mut Died) {
 
 /// Trove gives its own ids: however the run dies, each copy has one row.
 fn registers_by_the_api(ground: &Ground, died: &mut Died) {
-    let options = Options { api: true, ..Options::between(TENANT, CHAIN) };
+    let options = Options { api: true, ..Options::between(TENANT, BACKUPS) };
     let bed = Bed::new(ground, options);
     bed.run().expect(0);
     let undisturbed = bed.ended(0, "undisturbed");

@@ -7,13 +7,9 @@ use rustix::process::Signal;
 use crate::bed::{Bed, Ground, Options, Route};
 use crate::outcome::Outcome;
 
-fn random(salt: u64) -> fastrand::Rng {
-    let seed = match std::env::var("BACKHAUL_TESTS_SEED") {
-        Ok(seed) => seed.parse().expect("BACKHAUL_TESTS_SEED is a number"),
-        Err(_) => fastrand::u64(..),
-    };
-    println!("BACKHAUL_TESTS_SEED={seed}");
-    fastrand::Rng::with_seed(seed ^ salt)
+fn seed() -> u64 {
+    let seed = std::env::var("BACKHAUL_TESTS_SEED");
+    seed.map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("BACKHAUL_TESTS_SEED is a number"))
 }
 
 /// Kills runs in fresh beds until `most` were killed. Nobody else reads the tenant's backups meanwhile.
@@ -71,7 +67,10 @@ fn kill_until_complete(
 #[test]
 fn from_region_to_region() {
     let Some(ground) = Ground::new("from_region_to_region") else { return };
-    kill(&ground, Options::between("between", &["large-44", "a-inc2"]), 24, &mut random(1));
+    let seed = seed();
+    println!("BACKHAUL_TESTS_SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed ^ 1);
+    kill(&ground, Options::between("between", &["large-44", "a-inc2"]), 24, &mut random);
 }
 
 /// Out of a region into a folder, and from there into the other region: objects in parts, segments of another size, and
@@ -79,7 +78,9 @@ fn from_region_to_region() {
 #[test]
 fn by_way_of_a_folder() {
     let Some(ground) = Ground::new("by_way_of_a_folder") else { return };
-    let mut random = random(2);
+    let seed = seed();
+    println!("BACKHAUL_TESTS_SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed ^ 2);
     let away = Options { route: Route::ToFile, ..Options::between("away", &["large-20", "a-inc2"]) };
     kill(&ground, away, 12, &mut random);
     let vault = Bed::new(&ground, away);
