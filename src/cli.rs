@@ -238,7 +238,7 @@ pub struct InitArgs {
     /// A target region, as the source; may be repeated
     #[arg(long, value_name = "FOLDER|URL|REGION", required = true)]
     pub to: Vec<PathBuf>,
-    /// A plan, or a file of regions, whose regions --from and --to name: the way to regions of OpenStack
+    /// A plan, or a file of regions, whose regions --from and --to name: the way to Swift and Trove
     #[arg(long, value_name = "FILE")]
     pub regions: Option<PathBuf>,
     /// Only backups of this tenant, by its id; may be repeated; only with --regions

@@ -22,11 +22,11 @@ pub(super) async fn backup_copy(global: &Global, args: &BackupCopyArgs) -> Outco
     let path = regions_file(args.regions.as_deref())?;
     let mut loaded = open::regions_file(global, &path)?;
     let entry = entry(&loaded.plan, args)?;
-    loaded.plan.name = PLAN_NAME.to_owned();
+    PLAN_NAME.clone_into(&mut loaded.plan.name);
     loaded.plan.entries = vec![entry];
     // What a run has to tell is told on stderr; stdout is for the record alone.
     let quiet = Global { quiet: true, json: false, database: global.database.clone(), verbose: 0 };
-    let exit = run::run_loaded(&quiet, &once(path), &loaded).await?;
+    let exit = run::run_loaded(&quiet, &once(path), loaded.clone()).await?;
     if exit != Exit::Done {
         return Ok(exit);
     }
@@ -57,7 +57,7 @@ fn regions_file(named: Option<&Path>) -> Result<PathBuf, CommandError> {
 fn entry(plan: &Plan, args: &BackupCopyArgs) -> Result<Entry, CommandError> {
     let to = match &args.to {
         Some(name) => vec![open::region(plan, name)?],
-        None => plan.default_to.to_vec(),
+        None => plan.default_to.clone(),
     };
     let [to] = to[..] else {
         return Err(CommandError::new(Exit::Usage, "it is not said which region gets the backup")
@@ -155,7 +155,7 @@ async fn fields(row: &Row, plan: &Plan) -> Result<Map<String, Value>, CommandErr
     })
 }
 
-/// Fields and values in a frame, as the OpenStack client draws it.
+/// Fields and values in a frame, as the `openstack` command draws it.
 fn table(fields: &Map<String, Value>) -> String {
     let text = |value: &Value| match value {
         Value::Null => "None".to_owned(),

@@ -32,11 +32,11 @@ const WRITES: usize = 500;
 pub(super) async fn run(global: &Global, args: &RunArgs) -> Outcome {
     let mut loaded = open::plan(global, &args.plan)?;
     open::apply_limits(&mut loaded.plan, &args.limits);
-    run_loaded(global, args, &loaded).await
+    run_loaded(global, args, loaded).await
 }
 
 /// Runs a plan that was read, whatever file `args` names.
-pub(super) async fn run_loaded(global: &Global, args: &RunArgs, loaded: &Loaded) -> Outcome {
+pub(super) async fn run_loaded(global: &Global, args: &RunArgs, loaded: Loaded) -> Outcome {
     open::check_references(&loaded.plan)?;
     let stop = Stop::default();
     stop.on_signals()
@@ -79,7 +79,7 @@ async fn open_database(global: &Global, args: &RunArgs, plan: &Plan) -> Result<D
 async fn execute(
     global: &Global,
     args: &RunArgs,
-    loaded: &Loaded,
+    mut loaded: Loaded,
     database: &Database,
     stop: Stop,
 ) -> Result<(Exit, Option<Reporter>), CommandError> {
@@ -89,17 +89,21 @@ async fn execute(
     }
     let limits = RunLimits::new(plan, Timestamp::now());
     let regions = open::regions(plan, limits.throttles.clone());
-    if let Some((exit, reporter)) = settled::run(global, &args.selection, loaded, &regions, database).await? {
+    if let Some((exit, reporter)) = settled::run(global, &args.selection, &loaded, &regions, database).await? {
         return Ok((exit, Some(reporter)));
     }
     let (rows, planned) = surveyed::known_rows(database, &plan.name).await?;
-    let mut survey = surveyed::survey(plan, &regions, &rows, &planned, loaded, false).await?;
+    let mut survey = surveyed::survey(plan, &regions, &rows, &planned, &loaded, false).await?;
     if !global.quiet && !global.json {
         surveyed::tell_skipped(&survey);
     }
     let graph = survey.graph();
     let selected = surveyed::select(&args.selection, &graph, &survey)?;
     let kept = kept(&rows, &planned, &survey);
+    // The survey holds all of them from here on, for as long as the run may take.
+    drop(rows);
+    (loaded.plan.entries, loaded.source) = Default::default();
+    let (loaded, plan) = (&loaded, &loaded.plan);
     let run =
         prepare(loaded, database, &mut survey, &selected, kept).await.map_err(|error| open::database_error(&error))?;
     let migrations = only_selected(survey.migrations, &selected);

@@ -63,7 +63,7 @@ async fn verify_open(global: &Global, args: &VerifyArgs, recorded: &Recorded) ->
             let target = &targets[&row.target_store];
             async move {
                 let found = match target {
-                    Ok((registry, ledger)) => look(registry, ledger, &row, parent(&all, &row), args.depth).await,
+                    Ok((registry, ledger)) => look(registry, ledger, &row, parent(all, &row), args.depth).await,
                     Err(failure) => Err(Failure { cause: Cause::Unreachable, ..failure.clone() }),
                 };
                 (row, found)

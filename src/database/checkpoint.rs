@@ -1,7 +1,5 @@
 //! The guarded writes of steps: each changes a row only where state and claim are what its caller thinks they are.
 
-use std::collections::BTreeMap;
-
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
     ActiveValue::{NotSet, Set},
@@ -12,11 +10,11 @@ use uuid::Uuid;
 use super::change::Change;
 use super::entity::backups::{ActiveModel, Column, Entity as Backups};
 use super::entity::parts::{self, Entity as Parts};
+use super::facts::{Copied, CopyStart, PartRow, RecordPlace};
 use super::row::{metadata_column, to_column};
 use super::writer::Write;
 use super::{Database, DatabaseError, Row, now_ms};
 use crate::failure::Failure;
-use crate::id::Sha256Digest;
 use crate::state::State;
 
 /// The proof that a run has a row: handed out by the database only, and void once somebody else claims the row.
@@ -37,72 +35,6 @@ impl Claim {
     #[must_use]
     pub const fn token(self) -> i64 {
         self.token
-    }
-}
-
-/// What a copy is about to do, written before anything is made in the target store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CopyStart {
-    /// Of this run, from 1.
-    pub attempt: u32,
-    /// Names the upload in the target store.
-    pub upload_token: String,
-    /// In bytes.
-    pub part_size: u64,
-    /// Version of the source object that will be read.
-    pub source_etag: String,
-    /// Size of the source object.
-    pub bytes: u64,
-    /// Object key in the target store.
-    pub location: String,
-    /// Whether it starts from nothing: the rows of earlier parts go.
-    pub fresh: bool,
-}
-
-/// One part that is hashed and stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PartRow {
-    /// From 0.
-    pub number: u32,
-    /// In bytes.
-    pub size: u64,
-    /// The store's own name for it, where it gives one.
-    pub reference: Option<String>,
-    /// State of the whole object's SHA-256 after this part; opaque here.
-    pub sha256_state: Vec<u8>,
-}
-
-/// What is known once a copy is whole, published and proved.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Copied {
-    /// Size of the object.
-    pub bytes: u64,
-    /// Bytes read from the source that no [`Database::part_done`] has counted yet; added.
-    pub bytes_read: u64,
-    /// Digest of the whole object.
-    pub sha256: Sha256Digest,
-    /// How the target's bytes were proved.
-    pub verified: String,
-    /// The target store's own.
-    pub etag: Option<String>,
-    /// What travelled with the object; empty leaves the row's as it is.
-    pub metadata: BTreeMap<String, String>,
-}
-
-/// Where the record of a copy is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RecordPlace {
-    /// The record object, where records lie in the store.
-    pub object: Option<String>,
-    /// The record's id, where the catalog gave it one of its own.
-    pub id: Option<String>,
-}
-
-impl RecordPlace {
-    /// In a record object.
-    #[must_use]
-    pub fn object(name: &str) -> Self {
-        Self { object: Some(name.to_owned()), id: None }
     }
 }
 
@@ -203,7 +135,8 @@ impl Database {
             ..no_failure(ActiveModel { changed_ms: Set(now), ..Default::default() })
         };
         let change = Change::new(claim.id, State::Building, claim.token, &changes);
-        self.write_one(Write::Change(change.without_parts())).await
+        let change = if copied.in_parts { change.without_parts() } else { change };
+        self.write_one(Write::Change(change)).await
     }
 
     /// SAVING stays SAVING, with a new claim, for each row that is still what was `seen` (its id and its claim); all

@@ -3,11 +3,13 @@
 //! [`Database`] is opened for reading by any number of processes and for writing by one. Every write goes through
 //! one group commit; steps write only where state and claim are still what they think they are.
 
+mod cells;
 mod change;
 mod checkpoint;
 mod connect;
 mod entity;
 mod error;
+mod facts;
 mod lock;
 mod open;
 mod planned;
@@ -29,8 +31,9 @@ use connect::Connector;
 use lock::WriterLock;
 use writer::{Write, Writer};
 
-pub use checkpoint::{Claim, Copied, CopyStart, PartRow, RecordPlace};
+pub use checkpoint::Claim;
 pub use error::{DatabaseError, OpenError};
+pub use facts::{Copied, CopyStart, PartRow, RecordPlace};
 pub use lock::Holder;
 pub use open::SQLITE_MIN;
 pub use row::Row;

@@ -6,10 +6,10 @@ use sea_orm::QueryResult;
 use sea_orm::sea_query::{Expr, ExprTrait, Order, Query};
 use uuid::Uuid;
 
+use super::cells::Cells;
 use super::entity::backups::{Column, Entity as Backups};
 use super::entity::plan_entries::{Column as Entry, Entity as PlanEntries};
 use super::planned::{position, query};
-use super::row::Cells;
 use super::{Database, DatabaseError, Row};
 use crate::state::State;
 

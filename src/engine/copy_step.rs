@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::mpsc::UnboundedSender;
 use uuid::Uuid;
 
 use super::{Ended, Engine, StepEnd, Task};
@@ -18,8 +19,15 @@ use crate::state::State;
 use crate::store::{Layout, Pin, Segment, Source, Store, StoreError, Target, Upload};
 use crate::survey::SourceObject;
 
-pub(super) async fn run(engine: Arc<Engine>, task: Task, ready: Ready, attempt: u16) -> Ended {
-    let mut step = Step { engine, ready, attempt, row: task.row.clone(), task };
+pub(super) async fn run(
+    engine: Arc<Engine>,
+    task: Task,
+    ready: Ready,
+    attempt: u16,
+    moved: UnboundedSender<u32>,
+) -> Ended {
+    let Task { row, source, target, object, .. } = task;
+    let mut step = Step { engine, ready, attempt, row, source, target, object, moved };
     let (outcome, claim) = step.attempt().await?;
     Ok(vec![StepEnd { ready, outcome, row: step.row, claim }])
 }
@@ -28,15 +36,22 @@ struct Step {
     engine: Arc<Engine>,
     ready: Ready,
     attempt: u16,
-    task: Task,
     row: Row,
+    /// Number of the source region.
+    source: usize,
+    /// Number of the target region.
+    target: usize,
+    /// None where there is no source object, which is a fault of ours.
+    object: Option<SourceObject>,
+    /// Told once the bytes are where they should be.
+    moved: UnboundedSender<u32>,
 }
 
 type StepOutcome = Result<(Outcome, Option<Claim>), DatabaseError>;
 
 impl Step {
     async fn attempt(&mut self) -> StepOutcome {
-        let Some(object) = self.task.object.clone() else { return self.failed_unclaimed(unknown_source()).await };
+        let Some(object) = self.object.clone() else { return self.failed_unclaimed(unknown_source()).await };
         let (source, target) = match self.stores().await {
             Ok(stores) => stores,
             Err(failure) => return self.failed_unclaimed(failure).await,
@@ -74,7 +89,11 @@ impl Step {
             self.engine.database.count_read(claim, bytes_read).await?;
         }
         match copied {
-            Ok(receipt) => self.copied(claim, receipt, bytes_read).await,
+            Ok(receipt) => {
+                // Nobody listens when the run has ended.
+                let _ = self.moved.send(self.ready.position);
+                self.copied(claim, &job, receipt, bytes_read).await
+            }
             Err(CopyError::Stopped) => {
                 self.engine.database.drained(claim).await?;
                 Ok((Outcome::Stopped, None))
@@ -92,7 +111,7 @@ impl Step {
         source: &Store,
     ) -> Result<(Layout, Option<Arc<[Segment]>>), Failure> {
         let segments = source.segments(&object.key, &object.pin).await.map_err(StoreError::of_source)?;
-        let takes = self.engine.regions.takes(self.task.target, self.engine.part_size, object.pin.size);
+        let takes = self.engine.regions.takes(self.target, self.engine.part_size, object.pin.size);
         let layout = takes.layout(&object.key, object.pin.size, segments.as_deref(), source.streams())?;
         Ok((layout, segments))
     }
@@ -104,8 +123,7 @@ impl Step {
         layout: &Layout,
     ) -> Result<(Option<Resume>, Option<String>), DatabaseError> {
         // Nothing was ever begun, or it has a single part, which has no row.
-        let whole = !matches!(layout, Layout::Segments(_)) && layout.parts() == 1;
-        if self.row.upload_token.is_none() || whole {
+        if self.row.upload_token.is_none() || !has_rows_of_parts(layout) {
             return Ok((None, None));
         }
         let Some(stored) = self.engine.database.stored_parts(self.row.id).await? else { return Ok((None, None)) };
@@ -132,7 +150,7 @@ impl Step {
         Some(Job {
             source_key: object.key,
             layout,
-            part_size: self.engine.regions.part_size(self.task.target, self.engine.part_size, object.pin.size),
+            part_size: self.engine.regions.part_size(self.target, self.engine.part_size, object.pin.size),
             segments,
             pin: object.pin,
             target_key: Key::parse(self.row.location.as_deref()?).ok()?,
@@ -146,8 +164,8 @@ impl Step {
     }
 
     async fn stores(&self) -> Result<(Store, Store), Failure> {
-        let source = self.engine.regions.source(self.task.source).await?;
-        let target = self.engine.regions.target(self.task.target, Access::Write).await?;
+        let source = self.engine.regions.source(self.source).await?;
+        let target = self.engine.regions.target(self.target, Access::Write).await?;
         Ok((source, target))
     }
 
@@ -194,7 +212,7 @@ impl Step {
         self.engine.tell(Event::CopyStarted { item, attempt: self.attempt, resumed });
     }
 
-    async fn copied(&mut self, claim: Claim, receipt: Receipt, bytes_read: u64) -> StepOutcome {
+    async fn copied(&mut self, claim: Claim, job: &Job, receipt: Receipt, bytes_read: u64) -> StepOutcome {
         let Receipt { bytes, sha256, etag, verified, adopted, metadata } = receipt;
         crate::fault::point("before-copied");
         let copied = Copied {
@@ -204,6 +222,7 @@ impl Step {
             verified: verified.to_owned(),
             etag: Some(etag.clone()),
             metadata: metadata.clone(),
+            in_parts: has_rows_of_parts(&job.layout),
         };
         if !self.engine.database.copied(claim, copied).await? {
             return Ok((Outcome::Stopped, None));
@@ -243,7 +262,7 @@ impl Step {
 
     /// Removes what is staged; if that fails the row keeps naming it, for the next run or `gc`.
     async fn abandon(&self) -> bool {
-        match (self.engine.regions.target(self.task.target, Access::Write).await, self.upload_in_row()) {
+        match (self.engine.regions.target(self.target, Access::Write).await, self.upload_in_row()) {
             (Ok(target), Some(upload)) => target.abandon(&upload).await.is_ok(),
             (Err(_), Some(_)) => false,
             (_, None) => true,
@@ -284,8 +303,7 @@ impl Step {
     /// The pause before the next attempt, in milliseconds; not before both stores may be asked again.
     fn next_attempt_in(&self, cause: Cause) -> Option<u64> {
         let delay_ms = self.engine.next_attempt_in(self.attempt, cause)?;
-        let closed =
-            [self.task.source, self.task.target].map(|region| self.engine.limits.throttles[region].closed_for());
+        let closed = [self.source, self.target].map(|region| self.engine.limits.throttles[region].closed_for());
         let closed_ms = closed.into_iter().max().unwrap_or_default().as_millis();
         Some(delay_ms.max(u64::try_from(closed_ms).unwrap_or(u64::MAX)))
     }
@@ -308,6 +326,11 @@ impl Step {
 
 fn unknown_source() -> Failure {
     Failure::new(Cause::Internal, "a copy was started without its source being known")
+}
+
+/// Whether each part of a copy is written down: not that of an object that is copied whole.
+fn has_rows_of_parts(layout: &Layout) -> bool {
+    matches!(layout, Layout::Segments(_)) || layout.parts() > 1
 }
 
 /// A copy's checkpoints as rows.

@@ -36,7 +36,7 @@ pub(super) async fn run(engine: Arc<Engine>, ledgers: Ledgers, target: usize, ba
     }
     // One batch a target at a time: nobody else wants this ledger meanwhile.
     let known = ledgers.lock().unwrap_or_else(PoisonError::into_inner).remove(&target);
-    let mut ledger = match known {
+    let ledger = match known {
         Some(ledger) => ledger,
         None => match registry.ledger(engine.tenants.get(&target)).await {
             Ok(ledger) => ledger,
@@ -55,7 +55,7 @@ pub(super) async fn run(engine: Arc<Engine>, ledgers: Ledgers, target: usize, ba
     };
     let now_ms = jiff::Timestamp::now().as_millisecond();
     let registered = tokio::select! {
-        registered = registry.register(&mut ledger, batch, &rows, &parents, now_ms) => registered,
+        registered = registry.register(&ledger, batch, &rows, &parents, now_ms) => registered,
         () = engine.stop.cut_off().cancelled() => return stopped(&engine, entries).await,
     };
     let Registered { done: mut recorded, mut refused } = match registered {

@@ -104,9 +104,9 @@ impl Registry {
         Ok(ledger.map(|record| in_own_account(record, &own)))
     }
 
-    /// Puts the records of verified copies into the catalog, and into `ledger`, which holds all that is in it already.
-    /// Safe to repeat: a record that is there and says the same is not written again. `parents` are those of
-    /// incrementals, by the parents' target ids.
+    /// Puts the records of verified copies into the catalog. `ledger` holds all that was in it when the run began, which
+    /// is enough: a run registers each row once. Safe to repeat: a record that is there and says the same is not written
+    /// again. `parents` are those of incrementals, by the parents' target ids.
     ///
     /// In a store they are one batch, all or none, and `batch` is in the database before this is called, so that what
     /// a crash leaves of it is found again. In Trove each stands for itself.
@@ -115,7 +115,7 @@ impl Registry {
     /// [`CatalogError`] when the catalog cannot be written: then nothing was registered.
     pub async fn register(
         &self,
-        ledger: &mut Ledger,
+        ledger: &Ledger,
         batch: Uuid,
         rows: &[&Row],
         parents: &HashMap<Uuid, Parent>,

@@ -1,14 +1,11 @@
 //! Copies as lines of record objects in the target's own store.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use uuid::Uuid;
 
 use super::{Entered, RecordShelf, Registered};
-use crate::catalog::{
-    Catalog, CatalogError, Ledger, Origin, Record, RecordState, StoreCatalog, batch_of, record_object,
-};
+use crate::catalog::{Catalog, CatalogError, Ledger, Origin, Record, RecordState, StoreCatalog, batch_of};
 use crate::database::Row;
 use crate::failure::{Cause, Failure};
 use crate::id::Sha256Digest;
@@ -19,8 +16,8 @@ pub(super) fn catalog(store: Store) -> StoreCatalog<RecordShelf> {
     StoreCatalog::new(RecordShelf::new(store))
 }
 
-/// Puts the records of verified copies into the target's catalog, as one batch, and into `ledger`, which holds all
-/// that is in the catalog already. Safe to repeat: a record that is there and says the same is not written again.
+/// Puts the records of verified copies into the target's catalog, as one batch. `ledger` holds all that was in it when
+/// the run began. Safe to repeat: a record that is there and says the same is not written again.
 ///
 /// `batch` is in the database before this is called, so that what a crash leaves of it is found again.
 ///
@@ -28,7 +25,7 @@ pub(super) fn catalog(store: Store) -> StoreCatalog<RecordShelf> {
 /// [`CatalogError`] when the catalog cannot be written: then nothing was registered.
 pub(super) async fn register(
     store: &Store,
-    ledger: &mut Ledger,
+    ledger: &Ledger,
     batch: Uuid,
     rows: &[&Row],
     now_ms: i64,
@@ -51,10 +48,6 @@ pub(super) async fn register(
         let batch = batch.to_string();
         catalog(store.clone()).register(&batch, &new).await?;
         registered.done.extend(new.iter().map(|record| (record.id, Entered::in_object(&batch))));
-        let object: Arc<str> = record_object(&batch).into();
-        for record in new {
-            ledger.insert(&object, record);
-        }
     }
     Ok(registered)
 }

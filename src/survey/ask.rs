@@ -144,6 +144,13 @@ fn answered(surveyor: &Surveyor<'_>, migration: &mut Migration, facts: &ObjectFa
             Cause::SourceChanged,
             format!("the record of `{}` says {recorded} bytes, and the object has {}", object.key, facts.size),
         ));
+    } else if let Err(failure) = surveyor.regions.takes(migration.target, surveyor.plan.part_size, facts.size).layout(
+        &object.key,
+        facts.size,
+        None,
+        true,
+    ) {
+        migration.failure = Some(failure);
     } else if damaged.is_some() {
         migration.failure = damaged;
     } else if part > surveyor.plan.limits.memory {
@@ -179,10 +186,14 @@ fn checksum_differs(surveyor: &Surveyor<'_>, migration: &Migration, facts: &Obje
     )
 }
 
-/// Asks for every segment of the objects that are to be copied: an object's own HEAD does not tell that one is gone.
+/// Asks for every segment of the objects that are to be copied: an object's own HEAD does not tell that one is gone. A
+/// run asks only about what has failed before, so that it does not copy up to the same gap each time.
 pub(super) async fn segments(surveyor: &Surveyor<'_>, migrations: &mut [Migration]) {
     let open = |migration: &&mut Migration| {
-        migration.failure.is_none() && !migration.copy_is_there && !is_copied(&migration.row)
+        migration.failure.is_none()
+            && !migration.copy_is_there
+            && !is_copied(&migration.row)
+            && (surveyor.look_at_targets || migration.row.state == State::Failed)
     };
     let looks = stream::iter(migrations.iter_mut().filter(open))
         .map(|migration| async {

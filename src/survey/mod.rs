@@ -230,9 +230,9 @@ impl Surveyor<'_> {
         ask::copies(self, &mut migrations).await;
         ask::sources(self, &mut migrations).await;
         ask::lost_targets(self, &mut migrations).await;
+        ask::segments(self, &mut migrations).await;
         let (mut warnings, mut notes) = (Vec::new(), Vec::new());
         if self.look_at_targets {
-            ask::segments(self, &mut migrations).await;
             ask::targets(self, &mut migrations, &mut warnings).await;
             openstack::look(self, &migrations, &mut warnings, &mut notes).await;
         }

@@ -224,7 +224,7 @@ fn keys(surveyor: &Surveyor<'_>, target: usize, migrations: &[&Migration], notes
 
 /// Whether a backup needs a key that its object does not hold.
 pub(super) fn is_encrypted(location: Option<&str>) -> bool {
-    location.is_some_and(|location| location.ends_with(".enc"))
+    location.is_some_and(|location| location.rsplit('.').next() == Some("enc"))
 }
 
 /// What registering through the API means.

@@ -19,11 +19,13 @@ use crate::store::{Store, StoreError, SwiftStore};
 /// Where copies go whose source tells no container: Trove's own default (`backup_swift_container`).
 const CONTAINER: &str = "database_backups";
 
+/// Source region, target region, and tenant of the source.
+type Whose = (usize, usize, Option<String>);
+
 /// Answers that many copies share.
 pub(super) struct Placing<'a> {
     surveyor: &'a Surveyor<'a>,
-    /// By source region, target region and source tenant.
-    tenants: HashMap<(usize, usize, Option<String>), Result<Option<String>, Failure>>,
+    tenants: HashMap<Whose, Result<Option<String>, Failure>>,
     versions: HashMap<usize, Result<Arc<[DatastoreVersion]>, Failure>>,
 }
 

@@ -196,7 +196,7 @@ async fn a_damaged_or_replaced_manifest_is_told_of_with_the_segment() {
     assert_eq!(bed.store.read(&key, 8..12, &pin, &|_| ()).await.expect("another segment").bytes, "two!");
     bed.ask(Method::DELETE, &format!("{}/s1", bed.container), &[], b"").await;
     refused(bed.read("b", 100).await, StoreErrorKind::Missing, "/s1) is missing");
-    refused(bed.store.check_segments(&bed.key("b"), &pin).await, StoreErrorKind::Missing, "/s1) is not there");
+    refused(bed.store.check_segments(&bed.key("b"), &pin).await, StoreErrorKind::Missing, "/s1) is missing");
     bed.write_manifest("a", r#"[{"path": "CONTAINER/s2"}]"#).await;
     let other = bed.another_process();
     refused(other.segments(&key, &pin).await, StoreErrorKind::Changed, "from 12 to 4 bytes");

@@ -50,17 +50,14 @@ pub(super) async fn init(global: &Global, args: &InitArgs, file: &Path) -> Outco
 fn left_out(ledger: &Ledger) -> Vec<(String, String)> {
     let mut left_out = Vec::new();
     for record in ledger.records() {
-        let why = match (&record.unusable, &record.state) {
-            (_, RecordState::Deleted) => continue,
-            (Some(unusable), _) => unusable.message.clone(),
-            (None, RecordState::Failed) => {
-                format!(
-                    "its record says FAILED{}",
-                    record.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default()
-                )
+        let why = match (&record.state, &record.unusable) {
+            (RecordState::Completed | RecordState::Restored, Some(unusable)) => unusable.message.clone(),
+            (RecordState::Failed, _) => {
+                let why = record.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+                format!("its record says FAILED{why}")
             }
-            (None, RecordState::Running(word)) => format!("it is not finished yet, its record says {word}"),
-            (None, RecordState::Completed | RecordState::Restored) => continue,
+            (RecordState::Running(word), _) => format!("it is not finished yet, its record says {word}"),
+            (RecordState::Completed | RecordState::Restored | RecordState::Deleted, _) => continue,
         };
         left_out.push((format!("{} ({})", record.name.escape_debug(), record.id), why.escape_debug().to_string()));
     }

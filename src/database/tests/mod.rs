@@ -144,6 +144,7 @@ fn copied() -> Copied {
         sha256: Sha256Digest([0xcd; 32]),
         verified: "read back".into(),
         etag: Some("target-etag".into()),
+        in_parts: true,
     }
 }
 

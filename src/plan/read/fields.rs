@@ -51,7 +51,7 @@ impl<'s> Reader<'s> {
         }
         // A file of regions alone has neither name nor backups.
         let may_lack =
-            |key: &Key| self.regions_alone && std::ptr::eq(shape, &PLAN) && matches!(key.name, "name" | "backups");
+            |key: &Key| self.regions_alone && shape.what == PLAN.what && matches!(key.name, "name" | "backups");
         let missing: Vec<_> = shape
             .keys
             .iter()

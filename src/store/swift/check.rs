@@ -25,8 +25,8 @@ impl SwiftStore {
             |(number, (segment, place))| async move {
                 let named = |why: String| format!("its segment {number} (/{}) {why}", place.path());
                 let Some(shown) = self.look(attempt, place).await? else {
-                    let hint = "the backup cannot be restored; make a new one";
-                    let why = named("is not there".to_owned());
+                    let hint = "the backup is damaged where it lies: make a new one, or leave this one out";
+                    let why = named("is missing".to_owned());
                     return Err(attempt.refused(StoreErrorKind::Missing, why).hint(hint));
                 };
                 let facts = shown.facts;

@@ -1,0 +1,30 @@
+//! Whole evacuations by the real binary, from one region of a real `OpenStack` to the other: tenants with plain backups,
+//! large ones, chains, and everything that can be wrong with one, by each way into Trove and each way into Swift. At the
+//! end Trove's own code restores them in the target, with the source's Swift stopped.
+//!
+//! All tests share one `OpenStack`. Each looks at tenants of its own, or at an evacuation that several ask about.
+
+mod support;
+
+#[path = "evacuation/bed.rs"]
+mod bed;
+#[path = "evacuation/catalogs.rs"]
+mod catalogs;
+#[path = "evacuation/defects.rs"]
+mod defects;
+#[path = "evacuation/evacuated.rs"]
+mod evacuated;
+#[path = "support/openstack.rs"]
+mod openstack;
+#[path = "evacuation/registered.rs"]
+mod registered;
+#[path = "evacuation/restored.rs"]
+mod restored;
+#[path = "support/s3/mod.rs"]
+mod s3;
+#[path = "evacuation/tenants.rs"]
+mod tenants;
+#[path = "evacuation/vaults.rs"]
+mod vaults;
+#[path = "evacuation/whole.rs"]
+mod whole;
