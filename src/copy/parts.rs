@@ -22,8 +22,7 @@ pub(super) async fn copy<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
     stop: &CancellationToken,
 ) -> Result<Receipt, CopyError<C::Error>> {
     let finished = job.resume.as_ref().is_some_and(|resume| resume.parts.len() == job.layout.parts() as usize);
-    let (known, metadata) =
-        if finished { (KnownDigests::default(), job.metadata.clone()) } else { facts(source, job).await? };
+    let (known, metadata) = facts(source, job).await?;
     if !finished && let Some(there) = existing::facts(target, &job.target_key).await? {
         let _room = budget.take_one_buffer(existing::READ_BYTES).await;
         let receipt = existing::adopt(source, target, job, &there, checkpoint).await?;

@@ -511,6 +511,8 @@ impl Bed {
         let mut hash = StreamHash::default();
         hash.update(&self.whole());
         assert_eq!((receipt.sha256, receipt.bytes), (hash.digest(), self.source.size));
+        // The copy's row and record have it from here, also where all parts were stored by an earlier process.
+        assert_eq!(receipt.metadata, self.source.facts().metadata);
     }
 }
 
