@@ -77,8 +77,9 @@ pub(crate) struct Options<'a> {
     pub(crate) vault: Option<&'a Bed<'a>>,
 }
 
-/// The chain of an SLO, a plain object and an SLO.
-pub(crate) const CHAIN: &[&str] = &["a-inc2"];
+/// The chain of an SLO, a plain object and an SLO. Each is named: a parent that is not, and that somebody has registered by
+/// then, would not come on top.
+pub(crate) const CHAIN: &[&str] = &["a-full", "a-inc1", "a-inc2"];
 
 impl Options<'_> {
     pub(crate) fn between(tenant: &'static str, backups: &'static [&'static str]) -> Self {
