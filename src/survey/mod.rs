@@ -222,7 +222,8 @@ impl Surveyor<'_> {
         skipped.declined = self.leave_declined(&mut catalogs, &mut list).await;
         chain::add_ancestors(self, &stores, &mut catalogs, &mut list).await?;
         let mut migrations = self.drafts(&stores, &mut catalogs, &mut placing, &list).await;
-        let contradictions = chain::contradictions(&stores, &list, &migrations);
+        let mut contradictions = chain::contradictions(&stores, &list, &migrations);
+        contradictions.append(&mut placing.problems);
         if !contradictions.is_empty() {
             return Err(SurveyError::Plan(contradictions));
         }

@@ -11,7 +11,7 @@ use crate::database::Row;
 use crate::failure::{Cause, Failure};
 use crate::id::Key;
 use crate::openstack::{ErrorKind, OpenStackError, ProjectName};
-use crate::plan::{CatalogSpec, StoreSpec, SwiftAccount, SwiftSpec};
+use crate::plan::{CatalogSpec, Problem, StoreSpec, SwiftAccount, SwiftSpec};
 use crate::regions::Access;
 use crate::state::State;
 use crate::store::{Store, StoreError, SwiftStore};
@@ -27,12 +27,14 @@ pub(super) struct Placing<'a> {
     surveyor: &'a Surveyor<'a>,
     tenants: HashMap<Whose, Result<Option<String>, Failure>>,
     versions: HashMap<usize, Result<Arc<[DatastoreVersion]>, Failure>>,
+    /// What the plan says of registered copies and is not so.
+    pub(super) problems: Vec<Problem>,
 }
 
 impl<'a> Placing<'a> {
     /// Nothing asked yet.
     pub(super) fn of(surveyor: &'a Surveyor<'a>) -> Self {
-        Self { surveyor, tenants: HashMap::new(), versions: HashMap::new() }
+        Self { surveyor, tenants: HashMap::new(), versions: HashMap::new(), problems: Vec::new() }
     }
 
     /// Fills in what a migration's target is and where its copy goes. A registered copy stays where it is; if the plan names
@@ -46,6 +48,7 @@ impl<'a> Placing<'a> {
         let is_other = catalog.as_ref().is_ok_and(|catalog| *catalog != row.target_catalog);
         if row.state == State::Completed {
             if !is_other {
+                self.check_owner(migration).await;
                 return;
             }
             row.state = State::Saving;
@@ -66,6 +69,25 @@ impl<'a> Placing<'a> {
         if let (Err(failure), None) = (placed, &migration.failure) {
             migration.failure = Some(failure);
         }
+    }
+
+    /// A registered copy is its owner's: a tenant map that now gives it to somebody else is an error of the plan. Asks
+    /// nobody, so only of tenants that are named by their ids.
+    async fn check_owner(&mut self, migration: &Migration) {
+        let row = &migration.row;
+        let (Some(source), Some(owner)) = (&row.source_tenant_id, &row.tenant_id) else { return };
+        let Ok(Some(pairs)) = self.surveyor.regions.tenants(migration.target).await else { return };
+        let Some((_, now)) = pairs.iter().find(|(from, _)| from == source) else { return };
+        if now == owner || now.contains('/') {
+            return;
+        }
+        let message = format!(
+            "`{}` was copied to region `{}` for the tenant `{owner}`, and `tenants` now gives `{source}` the tenant `{now}`",
+            row.name, row.region
+        );
+        let hint =
+            "a copy stays its owner's: correct the map, or use another plan name and database for the other tenant";
+        self.problems.push(Problem::error(migration.place, message).hint(hint));
     }
 
     /// Fills in where the copy that `row` stands for goes and whose it is there. `object` is the source's; `source` and

@@ -26,6 +26,10 @@ impl Surveyor<'_> {
         if asks_catalogs || standings.is_empty() || standings.iter().any(|row| row.state != State::Completed) {
             return None;
         }
+        // A tenant map may have changed since.
+        if self.plan.regions.iter().any(|region| region.tenants.is_some()) {
+            return None;
+        }
         let stores = self.identities().await.ok()?;
         if !self.are_the_catalogs(&stores, catalogs).await? {
             return None;
