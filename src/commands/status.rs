@@ -58,7 +58,7 @@ async fn show(
         let last = database.last_run(&plan).await.map_err(|error| open::database_error(&error))?;
         let graph = recorded::graph(&standings.rows);
         let summary = recorded::summarise(&standings, &graph, &vec![true; standings.rows.len()]);
-        let writer = Database::writer_of(url).map_err(|error| open::open_error(&error))?;
+        let writer = database.writer().await.map_err(|error| open::open_error(&error))?;
         if global.json {
             print_json(&status_json(url, &plan, last.as_ref(), writer.as_deref(), &summary))?;
         } else {

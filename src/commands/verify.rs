@@ -156,6 +156,7 @@ async fn look(store: &Store, ledger: &Ledger, row: &Row, depth: Depth) -> Result
 /// Catalog and row say that this copy is not what it was: the catalog first, so that a `select` never takes for good
 /// what the row knows to be bad. The batch is in the row before anything of it is in the store.
 async fn write_down(database: &Database, store: &Store, row: &Row, failure: &Failure) -> Result<(), CommandError> {
+    database.check_lease().map_err(|error| super::open::database_error(&error))?;
     // What a `verify` that was killed here has left is named by the row only until the next batch is.
     if let Err(error) = register::settle(store, std::slice::from_ref(row)).await {
         super::complain(&format!("warning: the catalog still says COMPLETED: {error}"));

@@ -6,10 +6,10 @@ use sea_orm::QueryResult;
 use sea_orm::sea_query::{Expr, ExprTrait, Order, Query};
 use uuid::Uuid;
 
+use super::cells::Cells;
 use super::entity::backups::{Column, Entity as Backups};
 use super::entity::plan_entries::{Column as Entry, Entity as PlanEntries};
 use super::planned::{position, query};
-use super::row::Cells;
 use super::{Database, DatabaseError, Row};
 use crate::state::State;
 
@@ -44,6 +44,10 @@ impl Database {
     /// # Errors
     /// [`DatabaseError::Unreadable`] for a row that this version does not understand, and those of `SQLite`.
     pub async fn standings(&self, plan: &str) -> Result<Standings, DatabaseError> {
+        self.patiently(|| self.standings_now(plan)).await
+    }
+
+    async fn standings_now(&self, plan: &str) -> Result<Standings, DatabaseError> {
         let snapshot = self.snapshot().await?;
         let name = self.name();
         let mut rows: Vec<Standing> = Vec::new();
