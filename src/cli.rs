@@ -63,6 +63,10 @@ pub enum Command {
     Graph(GraphArgs),
     /// Remove what dead runs left in target regions
     Gc(GcArgs),
+    /// Compare two regions whole: which live backups of one the other could not restore
+    Compare(CompareArgs),
+    /// Copy one backup from another region and show its record, as `openstack database backup show` would
+    BackupCopy(BackupCopyArgs),
 }
 
 /// A plan file.
@@ -233,12 +237,19 @@ pub enum Depth {
 #[derive(Debug, Args)]
 pub struct InitArgs {
     /// The source region: a folder, `s3://BUCKET/PREFIX`, `gcs://BUCKET/PREFIX` or `azure://ACCOUNT/CONTAINER/PREFIX`;
-    /// keys of a plan's store may follow: `'s3://vault?endpoint=https://s3.example.com&region=eu-1'`
-    #[arg(long, value_name = "FOLDER|URL")]
+    /// keys of a plan's store may follow: `'s3://vault?endpoint=https://s3.example.com&region=eu-1'`; with --regions the
+    /// name of a region there
+    #[arg(long, value_name = "FOLDER|URL|REGION")]
     pub from: PathBuf,
     /// A target region, as the source; may be repeated
-    #[arg(long, value_name = "FOLDER|URL", required = true)]
+    #[arg(long, value_name = "FOLDER|URL|REGION", required = true)]
     pub to: Vec<PathBuf>,
+    /// A plan, or a file of regions, whose regions --from and --to name: the way to Swift and Trove
+    #[arg(long, value_name = "FILE")]
+    pub regions: Option<PathBuf>,
+    /// Only backups of this tenant, by its id; may be repeated; only with --regions
+    #[arg(long, value_name = "ID", requires = "regions")]
+    pub tenant: Vec<String>,
     /// Name of the plan
     #[arg(long, default_value = "evacuation")]
     pub name: String,
@@ -276,6 +287,52 @@ pub struct GcArgs {
     /// Only say what would be removed
     #[arg(short = 'n', long)]
     pub dry_run: bool,
+}
+
+/// Arguments of `compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// The plan file
+    pub plan: PathBuf,
+    /// The region that may be switched off
+    #[arg(long, value_name = "REGION")]
+    pub from: String,
+    /// The region that must be able to restore everything
+    #[arg(long, value_name = "REGION")]
+    pub to: String,
+}
+
+/// Arguments of `backup-copy`.
+#[derive(Debug, Args)]
+pub struct BackupCopyArgs {
+    /// Name of the copy
+    pub name: String,
+    /// Id of the backup in its own region
+    pub backup: String,
+    /// The region that has it; else the only one beside the target
+    #[arg(long, value_name = "REGION")]
+    pub region: Option<String>,
+    /// The region that gets it; else `defaults: { to: … }` of the regions file
+    #[arg(long, value_name = "REGION")]
+    pub to: Option<String>,
+    /// Description of the copy; else the backup's own
+    #[arg(long)]
+    pub description: Option<String>,
+    /// A plan, or a file with nothing but `version`, `regions` and `defaults`; else `$XDG_CONFIG_HOME/backhaul/regions.yaml`
+    #[arg(long, value_name = "FILE", env = "BACKHAUL_REGIONS")]
+    pub regions: Option<PathBuf>,
+    /// How to show the record
+    #[arg(short, long, value_enum, default_value_t = RecordFormat::Table)]
+    pub format: RecordFormat,
+}
+
+/// How to show a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RecordFormat {
+    /// Fields and values in a frame
+    Table,
+    /// One JSON object
+    Json,
 }
 
 #[cfg(test)]

@@ -71,7 +71,11 @@ causes! {
     TooLarge = "too-large", Permanent, "too large for the plan's limits";
     /// The target region has nothing that stands for a datastore version or tenant of the source.
     NoCounterpart = "no-counterpart", Permanent, "the target region has no counterpart";
-    /// A quota of the target's catalog is reached: as many backups as the tenant may have.
+    /// Nobody can tell whose the copy is in the target, or the target has no such project.
+    TenantUnknown = "tenant-unknown", Permanent, "the target has no such tenant";
+    /// The copy's record was deleted by its owner in the target's catalog.
+    Declined = "declined", Permanent, "the copy was deleted by its owner";
+    /// A quota of the target is reached: as many backups as the tenant may have, or as many bytes.
     Quota = "quota", Permanent, "a quota of the target is reached";
     /// The store, the catalog or the database cannot be reached.
     Unreachable = "unreachable", Transient, "a store or catalog cannot be reached";

@@ -11,15 +11,22 @@ use clap::Parser;
 /// let one folder that hangs hold up the others.
 const BLOCKING_THREADS: usize = 128;
 
+/// Threads for the network, for each core: the other half of them hashes, and two threads that hand small objects to
+/// each other spend more on waking one another than the second one brings.
+fn network_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
+}
+
 fn main() -> ExitCode {
     // What is written is for its owner alone: databases, copies, records.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let cli = Cli::parse();
-    let runtime =
-        match tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build() {
-            Ok(runtime) => runtime,
-            Err(error) => return fail(&format!("error: cannot start the runtime\ncaused by: {error}"), Exit::Internal),
-        };
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.enable_all().worker_threads(network_threads()).max_blocking_threads(BLOCKING_THREADS);
+    let runtime = match runtime.build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("error: cannot start the runtime\ncaused by: {error}"), Exit::Internal),
+    };
     let outcome = runtime.block_on(commands::dispatch(cli));
     // A blocked disk must not hold up the end: what is not checkpointed is done again.
     runtime.shutdown_background();

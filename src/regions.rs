@@ -1,6 +1,7 @@
 //! Regions that are contacted: references resolved, stores opened, each once and only when it is needed.
 
 mod open;
+mod openstack;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,9 +11,11 @@ use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
 
 use self::open::Opener;
+use crate::catalog::trove::Trove;
 use crate::failure::Failure;
-use crate::plan::{Region, StoreSpec, WrittenRecords, WrittenRegion, WrittenStore};
-use crate::store::Store;
+use crate::openstack::Session;
+use crate::plan::{CatalogSpec, Region, StoreSpec, WrittenRecords, WrittenRegion, WrittenStore};
+use crate::store::{Store, Takes};
 use crate::throttle::Throttle;
 
 /// Parts of one object: the least that any store takes (AWS and GCS, "Multipart upload limits").
@@ -89,6 +92,9 @@ impl Role {
     const COUNT: usize = 3;
 }
 
+/// Source and target of each line of a tenant map.
+pub type Pairs = Arc<[(String, String)]>;
+
 /// Looks up an environment variable.
 pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
@@ -106,6 +112,9 @@ pub struct Regions {
     throttles: Vec<Throttle>,
     /// By region and role. Only what was opened is kept: what cannot be reached now may be reached later.
     opened: Vec<[OnceCell<Store>; Role::COUNT]>,
+    sessions: Vec<OnceCell<Session>>,
+    troves: Vec<OnceCell<Option<Trove>>>,
+    tenants: Vec<OnceCell<Option<Pairs>>>,
 }
 
 impl std::fmt::Debug for Regions {
@@ -118,8 +127,15 @@ impl Regions {
     /// Regions as written, with the limits of each, in the same order. Contacts nothing.
     #[must_use]
     pub fn new(folder: &Path, environment: Environment, specs: Vec<Region>, throttles: Vec<Throttle>) -> Self {
-        let opened = specs.iter().map(|_| Default::default()).collect();
-        Self { folder: folder.to_owned(), environment, specs, throttles, opened }
+        fn closed<T>(specs: &[Region]) -> Vec<T>
+        where
+            T: Default,
+        {
+            specs.iter().map(|_| T::default()).collect()
+        }
+        let (opened, sessions) = (closed(&specs), closed(&specs));
+        let (troves, tenants) = (closed(&specs), closed(&specs));
+        Self { folder: folder.to_owned(), environment, specs, throttles, opened, sessions, troves, tenants }
     }
 
     /// The store of region number `index`, whose folder must be there: to read from, or to look at recorded work.
@@ -146,16 +162,72 @@ impl Regions {
         self.target(index, Access::Look).await.map(|store| store.identity().to_owned())
     }
 
+    /// The way into the cloud of region number `index`; none where its store is no Swift. One for all who ask, so that
+    /// they share its tokens.
+    ///
+    /// # Errors
+    /// A failure of cause `unreachable`: no such cloud, or an unset variable.
+    pub async fn session(&self, index: usize) -> Result<Option<Session>, Failure> {
+        let StoreSpec::Swift(spec) = &self.specs[index].store else { return Ok(None) };
+        let cell = &self.sessions[index];
+        let session = cell.get_or_try_init(|| async { self.opener(index).session(spec) }).await?;
+        Ok(Some(session.clone()))
+    }
+
+    /// Trove of region number `index`; none where records lie in the store itself.
+    ///
+    /// # Errors
+    /// A failure of cause `unreachable`.
+    pub async fn trove(&self, index: usize) -> Result<Option<Trove>, Failure> {
+        let session = self.session(index).await?;
+        let opener = self.opener(index);
+        let opened = self.troves[index].get_or_try_init(|| opener.trove(session.as_ref()));
+        Ok(opened.await?.clone())
+    }
+
+    /// What the catalog of region number `index` is, whatever a plan calls it. Trove is not contacted.
+    ///
+    /// # Errors
+    /// As [`Regions::identity`].
+    pub async fn catalog_identity(&self, index: usize) -> Result<String, Failure> {
+        let store = self.identity(index).await?;
+        self.opener(index).catalog_identity(&store, self.session(index).await?.as_ref())
+    }
+
+    /// Which tenants of region number `index` stand for those of a source; none where it has no map.
+    ///
+    /// # Errors
+    /// A failure of cause `unreachable`: a file that cannot be read.
+    pub async fn tenants(&self, index: usize) -> Result<Option<Pairs>, Failure> {
+        let read = self.tenants[index].get_or_try_init(|| async { self.opener(index).tenants() });
+        read.await.cloned()
+    }
+
     /// Size of the parts in which an object of `size` bytes is copied into a region, in bytes: `wanted` by the plan, at
-    /// least what the store takes, and so many MiB more that there are at most 10,000 parts.
+    /// least what the store takes, and so many MiB more that there are at most 10,000 parts. For a store that takes
+    /// streams, size of the reads that feed them.
     #[must_use]
     pub fn part_size(&self, index: usize, wanted: u64, size: u64) -> u64 {
         let least = match self.specs[index].store {
+            StoreSpec::Swift(_) => return wanted,
             StoreSpec::File { .. } => 0,
             // AWS and GCS, "Multipart upload limits": 5 MiB, but for the last part.
             _ => 5 * MIB,
         };
         wanted.max(least).max(size.div_ceil(PARTS_MAX).next_multiple_of(MIB))
+    }
+
+    /// How a region takes an object of `size` bytes, of which the plan wants parts of `wanted` bytes.
+    #[must_use]
+    pub fn takes(&self, index: usize, wanted: u64, size: u64) -> Takes {
+        let region = &self.specs[index];
+        match &region.store {
+            StoreSpec::Swift(swift) => Takes::Pieces {
+                segment_size: swift.segment_size,
+                flat: matches!(region.catalog, CatalogSpec::TroveApi(_)),
+            },
+            _ => Takes::Parts { part_size: self.part_size(index, wanted, size) },
+        }
     }
 
     /// The regions as written.
@@ -170,8 +242,13 @@ impl Regions {
     }
 
     async fn open_now(&self, index: usize, role: Role) -> Result<Store, Failure> {
+        let session = self.session(index).await?;
+        self.opener(index).open(role, session.as_ref()).await
+    }
+
+    fn opener(&self, index: usize) -> Opener<'_> {
         let (region, throttle) = (&self.specs[index], self.throttles[index].clone());
-        Opener { folder: &self.folder, environment: &self.environment, region, throttle }.open(role).await
+        Opener { folder: &self.folder, environment: &self.environment, region, throttle }
     }
 }
 

@@ -71,6 +71,8 @@ pub struct Schedule {
     waited_for: BTreeSet<u32>,
     waiting: BinaryHeap<Reverse<(u64, u32, Step)>>,
     running: BTreeSet<Ready>,
+    /// Running copies that have given their slot back.
+    without_slot: BTreeSet<u32>,
     copying_total: u16,
     copying: BTreeMap<u16, u16>,
     copying_to: BTreeMap<u16, u16>,
@@ -98,6 +100,7 @@ impl Schedule {
             waited_for: BTreeSet::new(),
             waiting: BinaryHeap::new(),
             running: BTreeSet::new(),
+            without_slot: BTreeSet::new(),
             copying_total: 0,
             copying: BTreeMap::new(),
             copying_to: BTreeMap::new(),
@@ -180,6 +183,7 @@ impl Schedule {
             self.copies.get_mut(&pair).expect("just seen").remove(&turn);
             let step = Ready { position: turn.1, step: Step::Copy };
             self.count(pair, true);
+            *self.copying_to.entry(pair.1).or_default() += 1;
             self.running.insert(step);
             ready.push(step);
         }
@@ -218,6 +222,16 @@ impl Schedule {
             .collect()
     }
 
+    /// Gives the slot of a running copy to the next one: its bytes are where they should be, and only its row is still
+    /// to be written. Of one that has ended meanwhile nothing is left to give.
+    pub fn moved(&mut self, position: u32) {
+        let copy = Ready { position, step: Step::Copy };
+        if self.running.contains(&copy) && self.without_slot.insert(position) {
+            let Fact { source, target, .. } = self.facts[position as usize];
+            self.count((source, target), false);
+        }
+    }
+
     /// Takes what became of a step that was started.
     ///
     /// # Panics
@@ -227,7 +241,10 @@ impl Schedule {
         let position = step.position as usize;
         let fact = self.facts[position];
         if step.step == Step::Copy {
-            self.count((fact.source, fact.target), false);
+            if !self.without_slot.remove(&step.position) {
+                self.count((fact.source, fact.target), false);
+            }
+            *self.copying_to.entry(fact.target).or_default() -= 1;
         }
         let state = match (outcome, step.step) {
             (Outcome::Done, Step::Copy) | (Outcome::Stopped, Step::Register) => State::Saving,
@@ -304,7 +321,6 @@ impl Schedule {
     fn count(&mut self, (source, target): (u16, u16), start: bool) {
         let change = |count: &mut u16| *count = if start { *count + 1 } else { *count - 1 };
         change(&mut self.copying_total);
-        change(self.copying_to.entry(target).or_default());
         change(self.copying.entry(source).or_default());
         if target != source {
             change(self.copying.entry(target).or_default());

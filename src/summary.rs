@@ -34,6 +34,8 @@ pub struct Line<'a> {
     pub blocked_by: Option<usize>,
     /// Whether `--only` and `--limit` leave it in.
     pub selected: bool,
+    /// Whether it is encrypted, and nobody has said that the target's guests have the key.
+    pub lacks_key: bool,
 }
 
 /// Migrations by state; blocked ones are counted here and not under their state.
@@ -97,6 +99,9 @@ pub struct Summary {
     pub chains: u64,
     /// Those of them of which every link is registered.
     pub chains_restorable: u64,
+    /// Those of which every link is registered, and that restore only with a key that nobody has said to be there.
+    #[serde(skip_serializing_if = "is_none")]
+    pub chains_unknown: u64,
     /// Bytes of the selected objects, as far as known.
     pub bytes: u64,
     /// Bytes of those that are registered.
@@ -123,11 +128,13 @@ impl Summary {
             left_out: Counts::default(),
             chains: 0,
             chains_restorable: 0,
+            chains_unknown: 0,
             bytes: 0,
             bytes_registered: 0,
             failures: Vec::new(),
         };
-        let mut chains: BTreeMap<usize, bool> = BTreeMap::new();
+        // Whether every link is registered, and whether none lacks its key.
+        let mut chains: BTreeMap<usize, (bool, bool)> = BTreeMap::new();
         for line in lines {
             let counts = if line.selected { &mut summary.selected } else { &mut summary.left_out };
             count(counts, line);
@@ -135,11 +142,14 @@ impl Summary {
                 summary.bytes += line.bytes;
                 let registered = line.state == State::Completed;
                 summary.bytes_registered += if registered { line.bytes } else { 0 };
-                *chains.entry(line.root).or_insert(true) &= registered;
+                let (whole, known) = chains.entry(line.root).or_insert((true, true));
+                *whole &= registered;
+                *known &= !line.lacks_key;
             }
         }
         summary.chains = chains.len() as u64;
-        summary.chains_restorable = chains.values().filter(|restorable| **restorable).count() as u64;
+        summary.chains_restorable = chains.values().filter(|chain| **chain == (true, true)).count() as u64;
+        summary.chains_unknown = chains.values().filter(|chain| **chain == (true, false)).count() as u64;
         summary.failures = groups(lines);
         summary
     }
@@ -171,6 +181,11 @@ impl Summary {
     fn of_cause(&self, cause: Cause) -> u64 {
         self.failures.iter().filter(|group| group.cause == cause).map(|group| group.count).sum()
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 fn count(counts: &mut Counts, line: &Line<'_>) {
@@ -234,6 +249,7 @@ mod tests {
             root,
             blocked_by,
             selected: true,
+            lacks_key: false,
         }
     }
 
@@ -256,6 +272,15 @@ mod tests {
         let groups: Vec<_> =
             summary.failures.iter().map(|group| (group.cause, group.count, group.chains_lost)).collect();
         assert_eq!(groups, [(Cause::NoSpace, 2, 2), (Cause::SourceMissing, 1, 1)]);
+    }
+
+    #[test]
+    fn a_chain_that_needs_a_key_is_not_called_restorable() {
+        let with_key = line(State::Completed, None, 0, None);
+        let lines = [with_key.clone(), Line { lacks_key: true, ..with_key.clone() }, Line { root: 2, ..with_key }];
+        let summary = Summary::of(&lines);
+        assert_eq!((summary.chains, summary.chains_restorable, summary.chains_unknown), (2, 1, 1));
+        assert_eq!(summary.exit(Ended { stopped: false, started: true }), Exit::Done);
     }
 
     #[test]

@@ -3,8 +3,6 @@
 
 mod support;
 
-#[path = "support/openstack.rs"]
-mod openstack;
 #[path = "swift/access.rs"]
 mod access;
 #[path = "swift/bed.rs"]
@@ -13,6 +11,8 @@ mod bed;
 mod containers;
 #[path = "swift/large.rs"]
 mod large;
+#[path = "support/openstack.rs"]
+mod openstack;
 #[path = "swift/plain.rs"]
 mod plain;
 #[path = "swift/scripted.rs"]

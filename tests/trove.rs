@@ -1,17 +1,22 @@
-//! Trove's database as a catalog, on real servers with Trove's own tables, started by the tests: `MariaDB`, which every
-//! Trove has, and `PostgreSQL`.
+//! Trove's catalogs. Its database on servers with Trove's own tables, started by the tests: `MariaDB`, which every Trove
+//! has, and `PostgreSQL`; and a real Trove in a real `OpenStack`, by its database and its API.
 
 mod support;
 
+#[path = "trove/api.rs"]
+mod api;
 #[path = "trove/checks.rs"]
 mod checks;
 #[path = "trove/cutter.rs"]
 mod cutter;
+#[path = "support/openstack.rs"]
+mod openstack;
 #[path = "trove/reading.rs"]
 mod reading;
 #[path = "trove/server.rs"]
 mod server;
 
+use openstack::OpenStack;
 use server::Server;
 
 fn pass(mut server: Server) {
@@ -47,4 +52,23 @@ fn postgresql_holds_each_copy_once() {
         Some(server) => pass(server),
         None => support::skip("Trove's database on PostgreSQL", "postgres is not installed; `tests/run` installs it"),
     }
+}
+
+/// Requests a minute and project that this Trove takes.
+const RATE: usize = 40;
+
+#[test]
+fn a_real_trove_is_read_and_holds_each_copy_once() {
+    let settings = [("TROVE_RATE", RATE.to_string()), ("MAX_BACKUPS", "4".to_owned())];
+    let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let Some(openstack) = OpenStack::start("Trove's catalogs in a real OpenStack", &settings) else { return };
+    openstack.add_tenants(&["catalog-api", "catalog-cut", "catalog-quota", "catalog-apart", "catalog-read"]);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        api::registers_chains_once(&openstack).await;
+        api::looks_again_when_no_answer_came(&openstack).await;
+        api::tells_both_kinds_of_413_apart(&openstack, RATE).await;
+        api::keeps_projects_apart(&openstack).await;
+        api::reads_and_registers_in_the_database(&openstack).await;
+    });
 }

@@ -111,6 +111,17 @@ impl Ledger {
             .max_by_key(|record| (record.is_restorable(), record.recorded_ms, record.id))
     }
 
+    /// The same with every record as `change` makes it; ids stay.
+    #[must_use]
+    pub fn map(mut self, change: impl Fn(Record) -> Record) -> Self {
+        let records = std::mem::take(&mut self.records);
+        self.stems.clear();
+        for (_, Line { record, object }) in records {
+            self.insert(&object, change(record));
+        }
+        self
+    }
+
     /// The record object that the newest line under `id` is in.
     #[must_use]
     pub fn object(&self, id: Uuid) -> Option<&str> {

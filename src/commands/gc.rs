@@ -10,7 +10,7 @@ use crate::error::CommandError;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::id::Key;
-use crate::register;
+use crate::register::Registry;
 use crate::report::printable;
 use crate::state::State;
 use crate::store::{Target, Upload};
@@ -73,7 +73,7 @@ async fn remove(recorded: &Recorded, row: &Row) -> Result<Result<(), Failure>, C
             return Ok(Err(error.of_target()));
         }
     }
-    if let Err(error) = register::settle(&store, std::slice::from_ref(row)).await {
+    if let Err(error) = Registry::records_in(store).settle(std::slice::from_ref(row)).await {
         return Ok(Err(error.0));
     }
     crate::fault::point("gc-after-abandon");

@@ -1,5 +1,7 @@
 //! `backhaul init`: writes a plan from a region's records, or from what lies in it where it has none.
 
+mod evacuation;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -7,32 +9,35 @@ use serde_json::json;
 
 use super::saved::create;
 use super::{Outcome, open, place, print, print_json, say};
-use crate::catalog::{Catalog, Ledger, Record, RecordState};
+use crate::catalog::{Ledger, Record, RecordState};
 use crate::cli::{Global, InitArgs};
 use crate::error::CommandError;
 use crate::exit::Exit;
 use crate::number::counted;
 use crate::plan::{Plan, Written, WrittenEntry, WrittenRegion, parse, to_yaml};
 use crate::regions::process_environment;
-use crate::register;
+use crate::register::Registry;
 use crate::store::{Listed, Source};
 
 /// The name of the source region.
 const SOURCE: &str = "source";
 
 pub(super) async fn init(global: &Global, args: &InitArgs) -> Outcome {
+    if let Some(file) = &args.regions {
+        return evacuation::init(global, args, file).await;
+    }
     let mut written = plan(args)?;
     let unreachable = |message: String, hint: Option<String>| unreachable(&args.from, message, hint);
     let regions = open::unlimited_regions(&emptied(&written)?);
     let store = regions.source(0).await.map_err(|failure| unreachable(failure.message, failure.hint))?;
-    let ledger = register::catalog(store.clone()).ledger().await;
+    let ledger = Registry::records_in(store.clone()).ledger(None).await;
     let ledger = ledger.map_err(|error| unreachable(error.0.message, error.0.hint))?;
     let objects = store.list("").await.map_err(|error| unreachable(error.message, error.hint))?;
     let mut left_out = store.left_out().await.map_err(|error| unreachable(error.message, error.hint))?;
     let to: Vec<String> = written.regions.iter().skip(1).map(|(name, _)| name.clone()).collect();
     let (backups, what) = if ledger.records().next().is_some() {
         left_out.extend(not_recorded(&ledger, &objects));
-        (of_records(&ledger, &to), "records")
+        (of_records(&ledger, SOURCE, &to), "records")
     } else {
         (of_objects(objects, &to, &mut left_out), "objects without records")
     };
@@ -45,9 +50,14 @@ pub(super) async fn init(global: &Global, args: &InitArgs) -> Outcome {
             format!("there is nothing to copy in {}", place::shown(&args.from)),
         ));
     }
-    let count = backups.len();
     written.backups = backups;
-    let text = to_yaml(&written);
+    tell(global, args, &written, &left_out, what)
+}
+
+/// Writes the plan where it is wanted, and says so.
+fn tell(global: &Global, args: &InitArgs, written: &Written, left_out: &[(String, String)], what: &str) -> Outcome {
+    let count = written.backups.len();
+    let text = to_yaml(written);
     checked(&text)?;
     if let Some(output) = &args.output {
         create(output, &text)?;
@@ -126,7 +136,7 @@ fn emptied(written: &Written) -> Result<Plan, CommandError> {
 }
 
 /// An entry for each restorable record: chains together, parents first, the newest chain first.
-fn of_records(ledger: &Ledger, to: &[String]) -> Vec<WrittenEntry> {
+fn of_records(ledger: &Ledger, from: &str, to: &[String]) -> Vec<WrittenEntry> {
     let restorable: Vec<&Record> =
         ledger.records().filter(|record| record.is_restorable() && record.unusable.is_none()).collect();
     let ids: BTreeSet<_> = restorable.iter().map(|record| record.id).collect();
@@ -143,7 +153,7 @@ fn of_records(ledger: &Ledger, to: &[String]) -> Vec<WrittenEntry> {
         while let Some(record) = stack.pop() {
             entries.push(WrittenEntry {
                 id: Some(record.id.to_string()),
-                from: Some(SOURCE.to_owned()),
+                from: Some(from.to_owned()),
                 to: to.to_vec(),
                 ..WrittenEntry::default()
             });

@@ -1,7 +1,9 @@
 //! One file a command. The only place where plans, stores, catalogs, database, engine and reporters are wired
 //! together.
 
+mod backup_copy;
 mod check;
+mod compare;
 mod dry_run;
 mod gc;
 mod graph;
@@ -44,6 +46,8 @@ pub async fn dispatch(cli: Cli) -> Outcome {
         Command::Init(args) => init::init(global, &args).await,
         Command::Graph(args) => graph::graph(global, &args).await,
         Command::Gc(args) => gc::gc(global, &args).await,
+        Command::Compare(args) => compare::compare(global, &args).await,
+        Command::BackupCopy(args) => backup_copy::backup_copy(global, &args).await,
     }
 }
 

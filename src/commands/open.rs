@@ -10,7 +10,7 @@ use crate::database::{Database, DatabaseError, DatabaseUrl, Holder, OpenError, U
 use crate::error::CommandError;
 use crate::exit::Exit;
 use crate::lease::Terms;
-use crate::plan::{self, Loaded, Plan, Reference, Region, Timetable};
+use crate::plan::{self, Loaded, Plan, Reference, Region, RegionIndex, Timetable};
 use crate::regions::{Regions, process_environment};
 use crate::report::Style;
 use crate::throttle::Throttle;
@@ -19,21 +19,53 @@ use super::complain;
 
 /// Reads a plan; its warnings are shown.
 pub(super) fn plan(global: &Global, path: &Path) -> Result<Loaded, CommandError> {
-    let coloured = colour();
     match plan::read(path) {
         Ok(loaded) => {
-            if !global.quiet && !loaded.warnings.is_empty() {
-                complain(plan::render(&loaded.warnings, &loaded.source, path, coloured).trim_end());
-            }
+            warn(global, &loaded, path);
             Ok(loaded)
         }
         Err(refused) => {
-            complain(&refused.render(coloured));
+            complain(&refused.render(colour()));
             let count = refused.problems.len() + refused.omitted;
             let problems = if count == 1 { "1 problem".to_owned() } else { format!("{count} problems") };
             Err(CommandError::new(Exit::Usage, format!("{} has {problems}; nothing was touched", path.display())))
         }
     }
+}
+
+/// Reads a plan, or a file of regions alone; its warnings are shown.
+pub(super) fn regions_file(global: &Global, path: &Path) -> Result<Loaded, CommandError> {
+    match plan::read_regions(path) {
+        Ok(loaded) => {
+            warn(global, &loaded, path);
+            Ok(loaded)
+        }
+        Err(refused) => {
+            complain(&refused.render(colour()));
+            Err(CommandError::new(Exit::Usage, format!("{} says no regions; nothing was touched", path.display())))
+        }
+    }
+}
+
+fn warn(global: &Global, loaded: &Loaded, path: &Path) {
+    if !global.quiet && !loaded.warnings.is_empty() {
+        complain(plan::render(&loaded.warnings, &loaded.source, path, colour()).trim_end());
+    }
+}
+
+/// The region that somebody names on the command line.
+pub(super) fn region(plan: &Plan, name: &str) -> Result<RegionIndex, CommandError> {
+    let position = plan.regions.iter().position(|region| *region.name == *name);
+    let index = position.and_then(|position| u16::try_from(position).ok()).map(RegionIndex);
+    index.ok_or_else(|| {
+        let message = format!("there is no region `{}`", name.escape_debug());
+        CommandError::new(Exit::Usage, message).hint(format!("the regions are: {}", region_names(plan)))
+    })
+}
+
+/// All regions of a plan, for a hint.
+pub(super) fn region_names(plan: &Plan) -> String {
+    plan.regions.iter().map(|region| format!("`{}`", region.name)).collect::<Vec<_>>().join(", ")
 }
 
 /// Puts the limits of the command line in place of the plan's.
@@ -190,7 +222,8 @@ pub(super) fn unlimited_regions(plan: &Plan) -> Arc<Regions> {
 pub(super) fn check_references(plan: &Plan) -> Result<(), CommandError> {
     let mut missing = BTreeSet::new();
     for region in used_regions(plan) {
-        let variables = region.store.references().into_iter().flat_map(Reference::variables);
+        let references = region.store.references().into_iter().chain(region.catalog.references());
+        let variables = references.flat_map(Reference::variables);
         let unset = variables.filter(|name| std::env::var_os(name).is_none());
         missing.extend(unset.map(|name| (name.to_owned(), region.name.to_string())));
     }

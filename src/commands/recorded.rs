@@ -1,6 +1,6 @@
 //! Recorded work: rows and regions from the database, with the plan file or without it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,13 +8,14 @@ use uuid::Uuid;
 
 use super::open;
 use crate::cli::Global;
-use crate::database::{Database, DatabaseUrl, Row, Standing, Standings};
+use crate::database::{Database, DatabaseError, DatabaseUrl, Row, Standing, Standings};
 use crate::engine::RunLimits;
 use crate::error::CommandError;
 use crate::exit::Exit;
 use crate::failure::{Cause, Failure};
 use crate::graph::{Graph, Node};
 use crate::regions::{self, Regions, process_environment};
+use crate::register::Registry;
 use crate::store::Store;
 use crate::summary::{Line, Summary};
 
@@ -74,6 +75,20 @@ impl Recorded {
     /// # Errors
     /// A failure of cause `unreachable`, naming what was found instead.
     pub(super) async fn store(&self, row: &Row) -> Result<Store, Failure> {
+        let (regions, index) = self.region(row).await?;
+        regions.source(index).await
+    }
+
+    /// The same with its catalog.
+    ///
+    /// # Errors
+    /// As [`Recorded::store`].
+    pub(super) async fn registry(&self, row: &Row) -> Result<Registry, Failure> {
+        let (regions, index) = self.region(row).await?;
+        Registry::of_source(regions, index).await
+    }
+
+    async fn region(&self, row: &Row) -> Result<(&Regions, usize), Failure> {
         let mut found_instead = None;
         let of_this_name = |name: &str| name == row.region;
         for by_name in [true, false] {
@@ -83,7 +98,7 @@ impl Recorded {
                         continue;
                     }
                     match regions.source(index).await {
-                        Ok(store) if store.identity() == row.target_store => return Ok(store),
+                        Ok(store) if store.identity() == row.target_store => return Ok((regions, index)),
                         Ok(store) if by_name => {
                             let message = format!("region `{}` is {} now", row.region, store.identity());
                             found_instead.get_or_insert(Failure::new(Cause::Unreachable, message));
@@ -102,6 +117,21 @@ impl Recorded {
         let message = format!("{}; the copy was made in {}", found.message, row.target_store);
         Err(Failure { cause: Cause::Unreachable, message, ..found })
     }
+}
+
+/// The encrypted copies of a plan whose target's guests are not said to have the key.
+pub(super) async fn lacking_keys(database: &Database, plan: &str) -> Result<HashSet<Uuid>, DatabaseError> {
+    let encrypted = database.encrypted(plan).await?;
+    if encrypted.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let last = database.last_run(plan).await?;
+    let regions = last.and_then(|run| regions::recorded(&run.regions, &process_environment()).ok());
+    let has_key = |name: &str| {
+        let mut specs = regions.iter().flat_map(Regions::specs);
+        specs.any(|region| *region.name == *name && region.backup_key_present)
+    };
+    Ok(encrypted.into_iter().filter(|(_, region)| !has_key(region)).map(|(id, _)| id).collect())
 }
 
 /// A command that only looks at recorded work must not make a database.
@@ -130,7 +160,7 @@ pub(super) fn graph(rows: &[Standing]) -> Graph {
 }
 
 /// The summary of the rows that have a position in `graph`, which are the first ones.
-pub(super) fn summarise(standings: &Standings, graph: &Graph, selected: &[bool]) -> Summary {
+pub(super) fn summarise(standings: &Standings, graph: &Graph, selected: &[bool], lack_key: &HashSet<Uuid>) -> Summary {
     let rows = &standings.rows[..graph.nodes().len()];
     let states = rows.iter().map(|row| row.state).collect::<Vec<_>>();
     let blocked = graph.blocked_by(&states);
@@ -148,6 +178,7 @@ pub(super) fn summarise(standings: &Standings, graph: &Graph, selected: &[bool])
             root: graph.root(position),
             blocked_by: blocked[position],
             selected: selected[position],
+            lacks_key: lack_key.contains(&row.id),
         }
     };
     Summary::of(&rows.iter().enumerate().map(line).collect::<Vec<_>>())

@@ -1,7 +1,7 @@
 //! `backhaul run`: executes a plan, or goes on where the last run stopped.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -32,6 +32,11 @@ const WRITES: usize = 500;
 pub(super) async fn run(global: &Global, args: &RunArgs) -> Outcome {
     let mut loaded = open::plan(global, &args.plan)?;
     open::apply_limits(&mut loaded.plan, &args.limits);
+    run_loaded(global, args, loaded).await
+}
+
+/// Runs a plan that was read, whatever file `args` names.
+pub(super) async fn run_loaded(global: &Global, args: &RunArgs, loaded: Loaded) -> Outcome {
     open::check_references(&loaded.plan)?;
     let stop = Stop::default();
     stop.on_signals()
@@ -43,7 +48,7 @@ pub(super) async fn run(global: &Global, args: &RunArgs) -> Outcome {
             return Err(CommandError::new(Exit::Stopped, message));
         }
     };
-    let outcome = execute(global, args, &loaded, &database, stop).await;
+    let outcome = execute(global, args, loaded, &database, stop).await;
     // Closing puts what is queued into the file and gives the lock back, before anyone waits for a slow terminal.
     database.close().await;
     let (exit, reporter) = outcome?;
@@ -74,7 +79,7 @@ async fn open_database(global: &Global, args: &RunArgs, plan: &Plan) -> Result<D
 async fn execute(
     global: &Global,
     args: &RunArgs,
-    loaded: &Loaded,
+    mut loaded: Loaded,
     database: &Database,
     stop: Stop,
 ) -> Result<(Exit, Option<Reporter>), CommandError> {
@@ -84,17 +89,21 @@ async fn execute(
     }
     let limits = RunLimits::new(plan, Timestamp::now());
     let regions = open::regions(plan, limits.throttles.clone());
-    if let Some((exit, reporter)) = settled::run(global, &args.selection, loaded, &regions, database).await? {
+    if let Some((exit, reporter)) = settled::run(global, &args.selection, &loaded, &regions, database).await? {
         return Ok((exit, Some(reporter)));
     }
     let (rows, planned) = surveyed::known_rows(database, &plan.name).await?;
-    let mut survey = surveyed::survey(plan, &regions, &rows, &planned, loaded, false).await?;
+    let mut survey = surveyed::survey(plan, &regions, &rows, &planned, &loaded, false).await?;
     if !global.quiet && !global.json {
         surveyed::tell_skipped(&survey);
     }
     let graph = survey.graph();
     let selected = surveyed::select(&args.selection, &graph, &survey)?;
     let kept = kept(&rows, &planned, &survey);
+    // The survey holds all of them from here on, for as long as the run may take.
+    drop(rows);
+    (loaded.plan.entries, loaded.source) = Default::default();
+    let (loaded, plan) = (&loaded, &loaded.plan);
     let run =
         prepare(loaded, database, &mut survey, &selected, kept).await.map_err(|error| open::database_error(&error))?;
     let migrations = only_selected(survey.migrations, &selected);
@@ -107,6 +116,10 @@ async fn execute(
             emit(Event::Failed { item, step: Step::Copy, failure: failure.clone() });
         }
     }
+    let mut tenants: HashMap<usize, BTreeSet<String>> = HashMap::new();
+    for migration in &migrations {
+        tenants.entry(migration.target).or_default().extend(migration.row.tenant_id.clone());
+    }
     let tasks = migrations.into_iter().map(|migration| {
         let due = migration.is_due(args.selection.retry_failed);
         Task::new(migration, due)
@@ -115,6 +128,7 @@ async fn execute(
         database: database.clone(),
         run,
         regions,
+        tenants,
         limits,
         retry: plan.retry,
         part_size: plan.part_size,
@@ -157,6 +171,12 @@ async fn prepare(
         }
         _ => Cow::Borrowed(&migration.row),
     });
+    for migration in &survey.migrations {
+        if let Some(catalog) = &migration.other_catalog {
+            let registered = Row { state: State::Completed, ..migration.row.clone() };
+            database.to_other_catalog(&registered, catalog).await?;
+        }
+    }
     let wanted: Vec<Cow<'_, Row>> = new_or_known.chain(kept.into_iter().map(Cow::Owned)).collect();
     database.save_plan(&plan.name, &wanted).await?;
     drop(wanted);
@@ -268,7 +288,8 @@ async fn conclude(
     ended: Ended,
 ) -> Result<(Summary, Exit), DatabaseError> {
     // Behind what the plan wants now come the copies that it only keeps.
-    let summary = recorded::summarise(&database.standings(plan).await?, graph, selected);
+    let keys = recorded::lacking_keys(database, plan).await?;
+    let summary = recorded::summarise(&database.standings(plan).await?, graph, selected, &keys);
     let exit = summary.exit(ended);
     end(database, run, exit, &summary).await?;
     Ok((summary, exit))

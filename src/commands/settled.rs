@@ -32,21 +32,24 @@ pub(super) async fn run(
         return Ok(None);
     }
     let standings = database.standings(&loaded.plan.name).await.map_err(|error| open::database_error(&error))?;
-    let Some(graph) = graph(&loaded.plan, regions, &standings.rows).await else { return Ok(None) };
+    let catalogs = database.catalogs_of(&loaded.plan.name).await.map_err(|error| open::database_error(&error))?;
+    let Some(graph) = graph(&loaded.plan, regions, &standings.rows, &catalogs).await else { return Ok(None) };
     let run = running::begin(loaded, database).await.map_err(|error| open::database_error(&error))?;
     let reporter = running::reporter(global, loaded, database, run, Arc::new(board(&graph)))?;
     // Nobody else may write, and this run has written no row: what was read is what the database says.
-    let summary = recorded::summarise(&standings, &graph, &vec![true; graph.nodes().len()]);
+    let keys =
+        recorded::lacking_keys(database, &loaded.plan.name).await.map_err(|error| open::database_error(&error))?;
+    let summary = recorded::summarise(&standings, &graph, &vec![true; graph.nodes().len()], &keys);
     let exit = summary.exit(Ended { stopped: false, started: false });
     running::end(database, run, exit, &summary).await.map_err(|error| open::database_error(&error))?;
     reporter.sender().send(Event::Finished(Box::new(summary)));
     Ok(Some((exit, reporter)))
 }
 
-async fn graph(plan: &Plan, regions: &Regions, standings: &[Standing]) -> Option<Graph> {
+async fn graph(plan: &Plan, regions: &Regions, standings: &[Standing], catalogs: &[(String, String)]) -> Option<Graph> {
     let (rows, planned, now) = (&HashMap::new(), &[], Timestamp::now());
     let surveyor = Surveyor { plan, regions, rows, planned, now, look_at_targets: false };
-    let wanted = surveyor.settled(standings).await?;
+    let wanted = surveyor.settled(standings, catalogs).await?;
     Some(recorded::graph(&standings[..wanted]))
 }
 

@@ -57,7 +57,8 @@ async fn show(
         let standings = database.standings(&plan).await.map_err(|error| open::database_error(&error))?;
         let last = database.last_run(&plan).await.map_err(|error| open::database_error(&error))?;
         let graph = recorded::graph(&standings.rows);
-        let summary = recorded::summarise(&standings, &graph, &vec![true; standings.rows.len()]);
+        let keys = recorded::lacking_keys(database, &plan).await.map_err(|error| open::database_error(&error))?;
+        let summary = recorded::summarise(&standings, &graph, &vec![true; standings.rows.len()], &keys);
         let writer = database.writer().await.map_err(|error| open::open_error(&error))?;
         if global.json {
             print_json(&status_json(url, &plan, last.as_ref(), writer.as_deref(), &summary))?;

@@ -56,6 +56,8 @@ pub(super) fn tell_skipped(survey: &Survey) {
     let parts = [
         (skipped.excepted, "left out by `except`"),
         (skipped.failed, "FAILED in the source's records"),
+        (skipped.deferred, "not finished yet"),
+        (skipped.declined, "deleted in the target by their owners"),
         (skipped.vanished, "gone from the source's records"),
     ];
     let parts: Vec<String> =

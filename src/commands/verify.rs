@@ -1,6 +1,6 @@
 //! `backhaul verify`: looks at the copies again, with or without the plan file, and with the source gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use futures::StreamExt;
@@ -11,18 +11,17 @@ use uuid::Uuid;
 
 use super::recorded::Recorded;
 use super::{Outcome, print, print_json};
-use crate::catalog::{Catalog, Ledger, RecordState};
+use crate::catalog::Ledger;
 use crate::cli::{Depth, Global, VerifyArgs};
 use crate::copy;
 use crate::database::{Database, Row};
 use crate::error::CommandError;
 use crate::exit::Exit;
 use crate::failure::{Cause, Failure};
-use crate::id::Key;
-use crate::register;
+use crate::register::{Parent, Registry};
 use crate::report::printable;
 use crate::state::State;
-use crate::store::{Pin, Source, Store, StoreError, StoreErrorKind};
+use crate::store::{Pin, StoreError};
 
 /// Copies looked at at a time: each holds one buffer of a few MiB.
 const LOOKS: usize = 8;
@@ -43,6 +42,7 @@ async fn verify_open(global: &Global, args: &VerifyArgs, recorded: &Recorded) ->
         .filter(|row| row.state == State::Completed)
         .filter(|row| args.sample.is_none_or(|percent| is_sampled(row, percent, today)))
         .collect();
+    let all: HashMap<Uuid, Parent> = chosen.iter().filter_map(|row| Some((row.id, Registry::parent(row)?))).collect();
     let mut targets = BTreeMap::new();
     let mut tally = Tally { looked_at: chosen.len() + known_bad.len(), ..Tally::default() };
     // What was found before and not mended since is told again: a second look must not say that all is well.
@@ -54,15 +54,16 @@ async fn verify_open(global: &Global, args: &VerifyArgs, recorded: &Recorded) ->
     }
     for row in &chosen {
         if !targets.contains_key(&row.target_store) {
-            targets.insert(row.target_store.clone(), open_target(recorded, row).await);
+            targets.insert(row.target_store.clone(), open_target(recorded, row, &chosen).await);
         }
     }
+    let all = &all;
     let looks = stream::iter(chosen)
         .map(|row| {
             let target = &targets[&row.target_store];
             async move {
                 let found = match target {
-                    Ok((store, ledger)) => look(store, ledger, &row, args.depth).await,
+                    Ok((registry, ledger)) => look(registry, ledger, &row, parent(all, &row), args.depth).await,
                     Err(failure) => Err(Failure { cause: Cause::Unreachable, ..failure.clone() }),
                 };
                 (row, found)
@@ -72,11 +73,15 @@ async fn verify_open(global: &Global, args: &VerifyArgs, recorded: &Recorded) ->
     let mut looks = std::pin::pin!(looks);
     while let Some((row, found)) = looks.next().await {
         if let Err(failure) = found {
-            tell(global, &row, &failure)?;
             let finding = Finding::of(&failure);
+            if finding != Finding::Declined {
+                tell(global, &row, &failure)?;
+            }
             // Only what was seen is written down: a copy that could not be looked at is not a bad one.
-            if let (Ok((store, _)), true) = (&targets[&row.target_store], finding != Finding::NotSeen) {
-                write_down(&recorded.database, store, &row, &failure).await?;
+            if let (Ok((registry, _)), true) =
+                (&targets[&row.target_store], !matches!(finding, Finding::NotSeen | Finding::Declined))
+            {
+                write_down(&recorded.database, registry, &row, &failure).await?;
             }
             tally.count(finding);
         }
@@ -101,49 +106,38 @@ fn is_sampled(row: &Row, percent: f64, day: i64) -> bool {
 }
 
 /// Store and records of the region that a row's copy was made in.
-async fn open_target(recorded: &Recorded, row: &Row) -> Result<(Store, Ledger), Failure> {
-    let store = recorded.store(row).await?;
-    let ledger = register::catalog(store.clone()).ledger().await.map_err(|error| error.0)?;
+async fn open_target(recorded: &Recorded, row: &Row, rows: &[Row]) -> Result<(Registry, Ledger), Failure> {
+    let registry = recorded.registry(row).await?;
+    let here = rows.iter().filter(|other| other.target_store == row.target_store);
+    let tenants: BTreeSet<String> = here.filter_map(|row| row.tenant_id.clone()).collect();
+    let tenants = Some(tenants).filter(|tenants| !tenants.is_empty());
+    let ledger = registry.ledger(tenants.as_ref()).await.map_err(|error| error.0)?;
     if ledger.records().next().is_none() {
         let message = format!("region `{}` has none of the records that were registered there", row.region);
         return Err(Failure::new(Cause::Unreachable, message).hint("is its disk mounted?"));
     }
-    Ok((store, ledger))
+    Ok((registry, ledger))
+}
+
+/// The copy that a row's copy builds on.
+fn parent(all: &HashMap<Uuid, Parent>, row: &Row) -> Option<Parent> {
+    row.parent_id.and_then(|id| all.get(&id)).cloned()
 }
 
 /// Whether object and record are what the row says.
-async fn look(store: &Store, ledger: &Ledger, row: &Row, depth: Depth) -> Result<(), Failure> {
-    let location = row.location.as_deref().unwrap_or_default();
-    let gone = |what: &str| {
-        Failure::new(Cause::CopyMissing, format!("{what} of `{}` is gone from region `{}`", row.name, row.region))
-    };
-    let key = Key::parse(location).map_err(|_| gone("the object"))?;
-    let facts = store.head(&key).await.map_err(|error| match error.kind {
-        StoreErrorKind::Missing => gone(&format!("the object `{key}`")),
-        _ => error.of_target(),
-    })?;
-    if Some(facts.size) != row.bytes {
-        let recorded = row.bytes.unwrap_or_default();
-        let message = format!("`{key}` in region `{}` has {} bytes, and had {recorded}", row.region, facts.size);
-        return Err(Failure::new(Cause::Integrity, message));
-    }
-    match ledger.get(row.id) {
-        None => return Err(gone("the record")),
-        Some(record)
-            if record.state == RecordState::Failed
-                || ledger.conflict(row.id).is_some()
-                || !register::says(record, row) =>
-        {
-            let message = format!("the record of `{}` in region `{}` says something else now", row.name, row.region);
-            return Err(Failure::new(Cause::RecordConflict, message));
-        }
-        Some(_) => {}
-    }
+async fn look(
+    registry: &Registry,
+    ledger: &Ledger,
+    row: &Row,
+    parent: Option<Parent>,
+    depth: Depth,
+) -> Result<(), Failure> {
+    let (key, facts) = registry.look(ledger, row, parent.as_ref()).await?;
     if depth == Depth::Quick {
         return Ok(());
     }
     let pin = Pin { etag: facts.etag, size: facts.size };
-    let digest = copy::digest(store, &key, &pin, &|_| ()).await.map_err(StoreError::of_target)?;
+    let digest = copy::digest(registry.store(), &key, &pin, &|_| ()).await.map_err(StoreError::of_target)?;
     if Some(digest) == row.sha256 {
         return Ok(());
     }
@@ -155,10 +149,15 @@ async fn look(store: &Store, ledger: &Ledger, row: &Row, depth: Depth) -> Result
 
 /// Catalog and row say that this copy is not what it was: the catalog first, so that a `select` never takes for good
 /// what the row knows to be bad. The batch is in the row before anything of it is in the store.
-async fn write_down(database: &Database, store: &Store, row: &Row, failure: &Failure) -> Result<(), CommandError> {
+async fn write_down(
+    database: &Database,
+    registry: &Registry,
+    row: &Row,
+    failure: &Failure,
+) -> Result<(), CommandError> {
     database.check_lease().map_err(|error| super::open::database_error(&error))?;
     // What a `verify` that was killed here has left is named by the row only until the next batch is.
-    if let Err(error) = register::settle(store, std::slice::from_ref(row)).await {
+    if let Err(error) = registry.settle(std::slice::from_ref(row)).await {
         super::complain(&format!("warning: the catalog still says COMPLETED: {error}"));
         return Ok(());
     }
@@ -168,7 +167,7 @@ async fn write_down(database: &Database, store: &Store, row: &Row, failure: &Fai
         return Ok(());
     }
     let now_ms = Timestamp::now().as_millisecond();
-    if let Err(error) = register::record_failure(store, batch, row, &failure.message, now_ms).await {
+    if let Err(error) = registry.record_failure(batch, row, &failure.message, now_ms).await {
         super::complain(&format!("warning: the catalog still says COMPLETED: {error}"));
     }
     crate::fault::point("verify-between");
@@ -196,14 +195,18 @@ fn tell_end(global: &Global, args: &VerifyArgs, tally: &Tally) -> Result<(), Com
     if global.json {
         print_json(&json!({
             "type": "verified", "version": 1, "depth": format!("{:?}", args.depth).to_lowercase(),
-            "copies": tally.looked_at, "differing": tally.differing, "missing": tally.missing,
+            "copies": tally.looked_at, "differing": tally.differing, "missing": tally.missing, "declined": tally.declined,
             "unreachable": tally.unreachable, "exit_code": tally.exit() as u8,
         }))?;
     } else if !global.quiet {
-        let good = tally.looked_at - tally.differing - tally.missing - tally.unreachable;
+        let good = tally.looked_at - tally.differing - tally.missing - tally.declined - tally.unreachable;
         let mut text = format!("{good} of {} copies {depth}: as recorded\n", tally.looked_at);
-        let parts =
-            [(tally.differing, "differ"), (tally.missing, "are gone"), (tally.unreachable, "could not be looked at")];
+        let parts = [
+            (tally.differing, "differ"),
+            (tally.missing, "are gone"),
+            (tally.declined, "were deleted by their owners"),
+            (tally.unreachable, "could not be looked at"),
+        ];
         for (count, what) in parts.into_iter().filter(|(count, _)| *count > 0) {
             text.push_str(&format!("{count} {what}\n"));
         }
@@ -217,6 +220,8 @@ fn tell_end(global: &Global, args: &VerifyArgs, tally: &Tally) -> Result<(), Com
 enum Finding {
     Differs,
     Gone,
+    /// Its owner does not want it there: nothing is wrong.
+    Declined,
     /// The store or the catalog did not let it be seen.
     NotSeen,
 }
@@ -226,6 +231,7 @@ impl Finding {
         match failure.cause {
             Cause::Integrity | Cause::RecordConflict => Self::Differs,
             Cause::CopyMissing => Self::Gone,
+            Cause::Declined => Self::Declined,
             _ => Self::NotSeen,
         }
     }
@@ -236,6 +242,7 @@ struct Tally {
     looked_at: usize,
     differing: usize,
     missing: usize,
+    declined: usize,
     unreachable: usize,
 }
 
@@ -244,6 +251,7 @@ impl Tally {
         match finding {
             Finding::Differs => self.differing += 1,
             Finding::Gone => self.missing += 1,
+            Finding::Declined => self.declined += 1,
             Finding::NotSeen => self.unreachable += 1,
         }
     }

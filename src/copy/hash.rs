@@ -1,21 +1,28 @@
 //! The digests of a stream, with a state that outlives the process: a copy killed at 900 GB goes on at 900 GB and its
 //! digest still covers the whole stream.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use crc_fast::CrcAlgorithm;
 use md5::Md5;
 use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use sha2::{Digest, Sha256};
+use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::segments::{SegmentMd5, WrongSegment};
 use crate::id::Sha256Digest;
-use crate::store::KnownDigests;
+use crate::store::{KnownDigests, Segment};
 
 /// Version of the stored form with a SHA-256 alone.
 const SHA256_ONLY: u8 = 1;
 
-/// Version of the stored form with other digests beside it. What is of neither version is not guessed at: the copy
-/// starts again.
+/// Version of the stored form with other digests of the whole beside it.
 const WITH_OTHERS: u8 = 2;
+
+/// As [`WITH_OTHERS`], and at its end the MD5 of the source's segment under way. What is of no such version is not
+/// guessed at: the copy starts again.
+const WITH_SEGMENT: u8 = 3;
 
 /// Bytes of SHA-256 that guard a stored state: `deserialize` of the hash itself checks next to nothing.
 const GUARD_BYTES: usize = 8;
@@ -25,7 +32,7 @@ const SHA256_STATE: usize = 104;
 const MD5_STATE: usize = 88;
 
 /// So few bytes are hashed where they are: a hop to another thread costs more.
-const INLINE: usize = 128 * 1024;
+pub(super) const INLINE: usize = 128 * 1024;
 
 /// SHA-256 of all bytes so far, and how many they were; beside it what the source store has a digest of.
 #[derive(Clone, Default)]
@@ -34,6 +41,9 @@ pub struct StreamHash {
     md5: Option<Md5>,
     crc64: Option<u64>,
     crc32c: Option<u64>,
+    segments: Option<SegmentMd5>,
+    /// Of a stored state: the MD5 of the segment that it ends in.
+    segment: Option<Md5>,
     bytes: u64,
 }
 
@@ -58,36 +68,47 @@ impl StreamHash {
         hash
     }
 
+    /// The same, comparing each segment of the source from now on, if there are any.
+    #[must_use]
+    pub fn checking(mut self, segments: Option<&Arc<[Segment]>>) -> Self {
+        let under_way = self.segment.take();
+        self.segments = segments.map(|segments| SegmentMd5::at(Arc::clone(segments), self.bytes, under_way));
+        self
+    }
+
+    /// The first segment whose bytes are not what the source's manifest says.
+    #[must_use]
+    pub fn wrong_segment(&self) -> Option<WrongSegment> {
+        self.segments.as_ref().and_then(SegmentMd5::wrong)
+    }
+
     /// Adds the next bytes of the stream.
     pub fn update(&mut self, bytes: &[u8]) {
         self.sha256.update(bytes);
         if let Some(md5) = &mut self.md5 {
             md5.update(bytes);
         }
+        if let Some(segments) = &mut self.segments {
+            segments.update(bytes);
+        }
         self.update_crcs(bytes);
         self.bytes += bytes.len() as u64;
     }
 
-    /// Adds the next bytes off the async threads; an MD5 beside the SHA-256, which it would else hold up.
+    /// Adds the next bytes off the async threads; MD5s beside the SHA-256, which they would else hold up.
     pub async fn updated(mut self, bytes: Bytes) -> Self {
         if bytes.len() <= INLINE {
             self.update(&bytes);
             return self;
         }
-        let for_md5 = bytes.clone();
-        let md5 = self.md5.take().map(|mut md5| {
-            tokio::task::spawn_blocking(move || {
-                md5.update(&for_md5);
-                md5
-            })
-        });
-        let updated = tokio::task::spawn_blocking(move || {
-            self.update(&bytes);
-            self
-        });
-        let mut updated = updated.await.expect("hashing does not panic");
+        let md5 = self.md5.take().map(|md5| beside(md5, &bytes, |md5, bytes| md5.update(bytes)));
+        let segments = self.segments.take().map(|segments| beside(segments, &bytes, SegmentMd5::update));
+        let mut updated = beside(self, &bytes, Self::update).await.expect("hashing does not panic");
         if let Some(md5) = md5 {
             updated.md5 = Some(md5.await.expect("hashing does not panic"));
+        }
+        if let Some(segments) = segments {
+            updated.segments = Some(segments.await.expect("hashing does not panic"));
         }
         updated
     }
@@ -115,7 +136,6 @@ impl StreamHash {
     /// Which of the digests that the source store shows differs from that of the bytes so far: its name, theirs, ours.
     #[must_use]
     pub fn differs_from(&self, known: &KnownDigests) -> Option<(&'static str, String, String)> {
-        let hex = |bytes: &[u8]| bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
         if let Some(theirs) = known.sha256
             && theirs != self.digest()
         {
@@ -141,17 +161,26 @@ impl StreamHash {
     /// The state to store: version, byte count, midstate, the others that there are, and a digest over these.
     #[must_use]
     pub fn to_state(&self) -> Vec<u8> {
+        let segment = self.segments.as_ref().map_or(self.segment.as_ref(), SegmentMd5::under_way);
         let others = self.md5.is_some() || self.crc64.is_some() || self.crc32c.is_some();
-        let mut state = vec![if others { WITH_OTHERS } else { SHA256_ONLY }];
+        let version = match (segment, others) {
+            (Some(_), _) => WITH_SEGMENT,
+            (None, true) => WITH_OTHERS,
+            (None, false) => SHA256_ONLY,
+        };
+        let mut state = vec![version];
         state.extend_from_slice(&self.bytes.to_be_bytes());
         state.extend_from_slice(&self.sha256.serialize());
-        if others {
+        if version != SHA256_ONLY {
             for crc in [self.crc64, self.crc32c] {
                 state.push(u8::from(crc.is_some()));
                 state.extend_from_slice(&crc.unwrap_or_default().to_be_bytes());
             }
             if let Some(md5) = &self.md5 {
                 state.extend_from_slice(&md5.serialize());
+            }
+            if let Some(segment) = segment {
+                state.extend_from_slice(&segment.serialize());
             }
         }
         let guard = Sha256::digest(&state);
@@ -177,6 +206,13 @@ impl StreamHash {
         match head[0] {
             SHA256_ONLY => Ok(hash),
             WITH_OTHERS => hash.with_others(others),
+            WITH_SEGMENT => {
+                let (others, segment) =
+                    others.split_at_checked(others.len().wrapping_sub(MD5_STATE)).ok_or(BadState)?;
+                let mut hash = hash.with_others(others)?;
+                hash.segment = Some(read_md5(segment)?);
+                Ok(hash)
+            }
             _ => Err(BadState),
         }
     }
@@ -188,33 +224,44 @@ impl StreamHash {
             Ok((crcs[at] == 1).then_some(value))
         };
         (self.crc64, self.crc32c) = (crc(0)?, crc(9)?);
-        self.md5 = match md5.len() {
-            0 => None,
-            MD5_STATE => {
-                let midstate: &SerializedState<Md5> = md5.try_into().map_err(|_| BadState)?;
-                Some(Md5::deserialize(midstate).map_err(|_| BadState)?)
-            }
-            _ => return Err(BadState),
-        };
+        self.md5 = if md5.is_empty() { None } else { Some(read_md5(md5)?) };
         Ok(self)
     }
+}
+
+/// Digests as people write them.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+fn read_md5(state: &[u8]) -> Result<Md5, BadState> {
+    let midstate: &SerializedState<Md5> = state.try_into().map_err(|_| BadState)?;
+    Md5::deserialize(midstate).map_err(|_| BadState)
+}
+
+/// Updates a digest on a thread that may be busy for long.
+pub(super) fn beside<T: Send + 'static>(mut digest: T, bytes: &Bytes, update: fn(&mut T, &[u8])) -> JoinHandle<T> {
+    let bytes = bytes.clone();
+    spawn_blocking(move || {
+        update(&mut digest, &bytes);
+        digest
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::segments::tests::segments;
     use super::*;
+
+    const PINNED_IN_SEGMENT: &str = "6b9099029820f78a16c67301bb73e4f23156b9476bb6e8281a745cf8b49f5201";
 
     /// A state that the first release stored after "backhaul". It must be readable for ever.
     const STORED: &str = "01000000000000000867e6096a85ae67bb72f36e3c3af54fa57f520e518c68059babd9831f19cde0\
         5b0000000000000000086261636b6861756c00000000000000000000000000000000000000000000\
         0000000000000000000000000000000000000000000000000000000000000000005be1c45081891a\
         0b";
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
-    }
 
     #[test]
     fn a_stored_state_is_pinned() {
@@ -275,6 +322,28 @@ mod tests {
             hash.update(b"backhaul");
             assert_eq!(hash.differs_from(&known).expect("another digest").0, name);
             assert_eq!(hash.differs_from(&all), None);
+        }
+    }
+
+    /// Of the third form: SHA-256 and the MD5 of a segment that is not over, after "backhaul".
+    #[test]
+    fn a_stored_state_inside_a_segment_is_pinned() {
+        let list = segments(b"backhaul and on", &[4]);
+        let mut hash = StreamHash::default().checking(Some(&list));
+        hash.update(b"back");
+        assert_eq!(hash.to_state()[0], SHA256_ONLY, "between two segments there is nothing to store of them");
+        hash.update(b"haul");
+        let state = hash.to_state();
+        assert_eq!(state.len(), 1 + 8 + SHA256_STATE + 18 + MD5_STATE + GUARD_BYTES);
+        assert_eq!(hex(&Sha256::digest(&state)), PINNED_IN_SEGMENT);
+        let mut wrong = list.to_vec();
+        wrong[1].md5 = [7; 16];
+        for (list, is_wrong) in [(list, false), (wrong.into(), true)] {
+            let mut hash = StreamHash::from_state(&state).expect("just stored");
+            assert_eq!(hash.to_state(), state, "what is not attached is kept");
+            hash = hash.checking(Some(&list));
+            hash.update(b" and on");
+            assert_eq!(hash.wrong_segment().is_some(), is_wrong);
         }
     }
 

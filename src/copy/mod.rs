@@ -7,10 +7,14 @@
 
 mod budget;
 mod existing;
+mod feed;
 mod hash;
 mod part;
 mod parts;
 mod proof;
+mod resume;
+mod segments;
+mod streamed;
 mod whole;
 
 use std::future::Future;
@@ -21,12 +25,14 @@ use tokio_util::sync::CancellationToken;
 use crate::failure::Failure;
 use crate::id::{Key, Sha256Digest};
 use crate::store::{
-    Layout, Metadata, Pin, Segment, Shape, Source, StoreError, StoreErrorKind, StoredPart, Target, Upload,
+    KnownDigests, Layout, Metadata, Pin, Segment, Shape, Source, StoreError, StoreErrorKind, StoredPart, Target, Upload,
 };
 
 pub use budget::Budget;
 pub use existing::digest;
 pub use hash::{BadState, StreamHash};
+pub use resume::Resume;
+pub use segments::WrongSegment;
 
 /// Parts of one copy between permit and row. Two hide the latency of the other store, a third the one of the disk.
 pub const PARTS_IN_FLIGHT: usize = 3;
@@ -75,6 +81,41 @@ impl Job {
         Shape { layout: &self.layout, metadata }
     }
 
+    /// Finished parts, and their hash: none of them, and the hash that compares with `known`, if nothing is finished.
+    fn begun(&self, known: &KnownDigests) -> (Vec<StoredPart>, StreamHash) {
+        match &self.resume {
+            None => (Vec::new(), self.to_compare(known)),
+            Some(Resume { parts, hash }) => (parts.clone(), self.with_segments(hash.clone(), known)),
+        }
+    }
+
+    /// The hash that finds what differs from the source: the whole, or a segment of it.
+    fn to_compare(&self, known: &KnownDigests) -> StreamHash {
+        self.with_segments(StreamHash::to_compare(known), known)
+    }
+
+    fn with_segments(&self, hash: StreamHash, known: &KnownDigests) -> StreamHash {
+        // A digest of the whole says as much, and an MD5 that the target is told of is compared there.
+        let needless = known.sha256.is_some() || self.keeps_segments();
+        hash.checking(self.segments.as_ref().filter(|_| !needless))
+    }
+
+    /// Whether the target gets the very segments of the source.
+    fn keeps_segments(&self) -> bool {
+        match (&self.layout, &self.segments) {
+            (Layout::Segments(sizes), Some(segments)) => {
+                segments.iter().map(|segment| segment.size).eq(sizes.iter().copied())
+            }
+            _ => false,
+        }
+    }
+
+    /// The MD5 that a part must have, where it is a segment of the source.
+    fn md5_of(&self, number: u32) -> Option<[u8; 16]> {
+        let segments = self.segments.as_ref().filter(|_| self.keeps_segments())?;
+        segments.get(number as usize).map(|segment| segment.md5)
+    }
+
     /// What may lie staged in the target, as far as is known before it was begun.
     fn upload(&self) -> Upload {
         Upload {
@@ -83,21 +124,6 @@ impl Job {
             upload_id: self.upload_id.clone(),
             parts: self.layout.parts(),
         }
-    }
-}
-
-/// Finished parts of an earlier attempt: all from the first up to some part.
-#[derive(Clone)]
-pub struct Resume {
-    /// As the store has them.
-    pub parts: Vec<StoredPart>,
-    /// The hash of exactly these parts.
-    pub hash: StreamHash,
-}
-
-impl std::fmt::Debug for Resume {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Resume({} parts, {} bytes)", self.parts.len(), self.hash.bytes())
     }
 }
 
@@ -173,6 +199,16 @@ impl<E> From<Failure> for CopyError<E> {
     }
 }
 
+/// What one copy works with.
+struct Route<'a, S, T, C> {
+    source: &'a S,
+    target: &'a T,
+    job: &'a Job,
+    budget: &'a Budget,
+    checkpoint: &'a C,
+    stop: &'a CancellationToken,
+}
+
 /// Copies one object. Safe to repeat: with the same job it goes on from what is checkpointed, and an object that it
 /// has published before is recognised by its bytes.
 ///
@@ -188,10 +224,11 @@ pub async fn copy<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
     checkpoint: &C,
     stop: &CancellationToken,
 ) -> Result<Receipt, CopyError<C::Error>> {
-    if job.pin.size <= job.part_size {
-        whole::copy(source, target, job, budget, checkpoint, stop).await
-    } else {
-        parts::copy(source, target, job, budget, checkpoint, stop).await
+    match job.layout {
+        Layout::Segments(_) => parts::copy(source, target, job, budget, checkpoint, stop).await,
+        _ if job.pin.size <= job.part_size => whole::copy(source, target, job, budget, checkpoint, stop).await,
+        Layout::Equal { .. } => parts::copy(source, target, job, budget, checkpoint, stop).await,
+        Layout::Plain { .. } => streamed::plain(&Route { source, target, job, budget, checkpoint, stop }).await,
     }
 }
 

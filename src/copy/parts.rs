@@ -5,11 +5,12 @@ use futures::stream::FuturesOrdered;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Budget, Checkpoint, CopyError, Job, PARTS_IN_FLIGHT, Receipt, StreamHash, existing, part, proof, target_error,
+    Budget, Checkpoint, CopyError, Job, PARTS_IN_FLIGHT, Receipt, Route, StreamHash, existing, part, proof, streamed,
+    target_error,
 };
 use crate::failure::{Cause, Failure};
 use crate::store::{
-    KnownDigests, Metadata, ObjectFacts, Proof, Source, StoreError, StoreErrorKind, StoredPart, Target, Upload,
+    KnownDigests, Layout, Metadata, ObjectFacts, Proof, Source, StoreError, StoreErrorKind, StoredPart, Target, Upload,
 };
 
 pub(super) async fn copy<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
@@ -20,7 +21,7 @@ pub(super) async fn copy<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
     checkpoint: &C,
     stop: &CancellationToken,
 ) -> Result<Receipt, CopyError<C::Error>> {
-    let finished = job.resume.as_ref().is_some_and(|resume| resume.hash.bytes() == job.pin.size);
+    let finished = job.resume.as_ref().is_some_and(|resume| resume.parts.len() == job.layout.parts() as usize);
     let (known, metadata) =
         if finished { (KnownDigests::default(), job.metadata.clone()) } else { facts(source, job).await? };
     if !finished && let Some(there) = existing::facts(target, &job.target_key).await? {
@@ -33,7 +34,12 @@ pub(super) async fn copy<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
         Err(CopyError::StartAgain(_)) if finished => job.upload(),
         other => other?,
     };
-    let (hash, stored) = stream(source, target, job, &upload, &known, budget, checkpoint, stop).await?;
+    let (hash, stored) = if matches!(job.layout, Layout::Segments(_)) {
+        let route = Route { source, target, job, budget, checkpoint, stop };
+        streamed::segments(&route, &upload, &known).await?
+    } else {
+        stream(source, target, job, &upload, &known, budget, checkpoint, stop).await?
+    };
     if let Err(failure) = proof::compare(job, &hash, &known) {
         proof::give_up(target, &upload).await;
         return Err(failure.into());
@@ -65,7 +71,10 @@ pub(super) async fn copy<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
 
 /// What the source says of the object now: it must be the pinned one, and what travels with it is needed before its
 /// first part is sent.
-async fn facts<S: Source + Sync, E>(source: &S, job: &Job) -> Result<(KnownDigests, Metadata), CopyError<E>> {
+pub(super) async fn facts<S: Source + Sync, E>(
+    source: &S,
+    job: &Job,
+) -> Result<(KnownDigests, Metadata), CopyError<E>> {
     let ObjectFacts { size, etag, digests, metadata, .. } =
         source.head(&job.source_key).await.map_err(StoreError::of_source)?;
     if size != job.pin.size || etag != job.pin.etag {
@@ -118,16 +127,14 @@ async fn stream<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
     checkpoint: &C,
     stop: &CancellationToken,
 ) -> Result<(StreamHash, Vec<StoredPart>), CopyError<C::Error>> {
-    let (mut stored, hash) = job.resume.as_ref().map_or_else(
-        || (Vec::new(), StreamHash::to_compare(known)),
-        |resume| (resume.parts.clone(), resume.hash.clone()),
-    );
+    let (mut stored, hash) = job.begun(known);
     checkpoint.stored(hash.bytes());
+    let parts = job.layout.parts();
     let mut next = u32::try_from(stored.len()).expect("parts are counted in 32 bits");
     let mut baton = part::Baton::new(hash);
     let mut flying = FuturesOrdered::new();
     loop {
-        while next < upload.parts && flying.len() < PARTS_IN_FLIGHT && !stop.is_cancelled() {
+        while next < parts && flying.len() < PARTS_IN_FLIGHT && !stop.is_cancelled() {
             let range = job.layout.range(next);
             // Permits are taken in part order, so an earlier part never waits for a later one. Parts under way give
             // theirs back only while they are polled, so with any of them this must not wait.
@@ -148,16 +155,10 @@ async fn stream<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
         }
         let Some(done) = flying.next().await else { break };
         let done: part::Done = done?;
-        crate::fault::point("before-part-row");
-        match checkpoint.part_done(&done.part, upload).await {
-            Ok(true) => {}
-            Ok(false) => return Err(CopyError::Lost(None)),
-            Err(error) => return Err(CopyError::Lost(Some(error))),
-        }
-        crate::fault::point("after-part-row");
+        part::record(checkpoint, &done.part, upload).await?;
         stored.push(done.part.stored);
     }
-    if next < upload.parts {
+    if next < parts {
         return Err(CopyError::Stopped);
     }
     Ok((baton.last().await?, stored))

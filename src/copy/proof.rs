@@ -1,7 +1,8 @@
 //! Digests compared: those of the stream with every one that is known, and those of what the target holds.
 
 use super::existing::READ_BYTES;
-use super::{Budget, CopyError, Job, StreamHash, target_error};
+use super::hash::hex;
+use super::{Budget, CopyError, Job, StreamHash, WrongSegment, target_error};
 use crate::failure::{Cause, Failure};
 use crate::id::Sha256Digest;
 use crate::store::{KnownDigests, ObjectFacts, Pin, StoreError, StoreErrorKind, Target, Upload};
@@ -9,16 +10,37 @@ use crate::store::{KnownDigests, ObjectFacts, Pin, StoreError, StoreErrorKind, T
 /// Compares what was received with every digest that is known.
 pub(super) fn compare(job: &Job, hash: &StreamHash, known: &KnownDigests) -> Result<(), Failure> {
     compare_sha256(job, hash.digest(), "received")?;
+    compare_segments(job, hash)?;
     let Some((name, theirs, ours)) = hash.differs_from(known) else { return Ok(()) };
-    Err(Failure::new(
-        Cause::Integrity,
-        format!(
-            "the bytes of `{}` are not those that its store has a digest of: {name} {theirs} there, {name} {ours} received \
-             ({} bytes); nothing appeared in the target, the source was not touched",
-            job.source_key, job.pin.size
-        ),
-    )
-    .hint("they were damaged on their way or in the store; run with --retry-failed to read them again"))
+    let what = format!("the bytes of `{}`", job.source_key);
+    Err(received_others(&what, name, &theirs, &ours, job.pin.size))
+}
+
+/// Compares the segments that are over with what the source's manifest says of them.
+pub(super) fn compare_segments(job: &Job, hash: &StreamHash) -> Result<(), Failure> {
+    hash.wrong_segment().map_or(Ok(()), |wrong| Err(wrong_segment(job, wrong)))
+}
+
+/// The failure of a copy that received other bytes of a segment than the source's manifest says.
+pub(super) fn wrong_segment(job: &Job, WrongSegment { number, theirs, ours }: WrongSegment) -> Failure {
+    let size = job.segments.as_ref().and_then(|segments| segments.get(number)).map_or(0, |segment| segment.size);
+    let what = format!("the bytes of segment {} of `{}`", number + 1, job.source_key);
+    received_others(&what, "md5", &hex(&theirs), &hex(&ours), size)
+}
+
+/// The failure of a copy that received other bytes than the source store has an MD5 of.
+pub(super) fn wrong_md5(job: &Job, theirs: &[u8], ours: &[u8]) -> Failure {
+    let what = format!("the bytes of `{}`", job.source_key);
+    received_others(&what, "md5", &hex(theirs), &hex(ours), job.pin.size)
+}
+
+fn received_others(what: &str, name: &str, theirs: &str, ours: &str, size: u64) -> Failure {
+    let message = format!(
+        "{what} are not those that its store has a digest of: {name} {theirs} there, {name} {ours} received ({size} \
+         bytes); nothing appeared in the target, the source was not touched"
+    );
+    Failure::new(Cause::Integrity, message)
+        .hint("they were damaged on their way or in the store; run with --retry-failed to read them again")
 }
 
 /// Compares a digest with every one that was known in advance.

@@ -2,7 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Budget, Checkpoint, CopyError, Job, Receipt, StreamHash, existing, proof, target_error};
+use super::{Budget, Checkpoint, CopyError, Job, Receipt, existing, parts, proof, target_error};
 use crate::store::{KnownDigests, Source, StoreError, StoreErrorKind, Target};
 
 pub(super) async fn copy<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
@@ -21,9 +21,11 @@ pub(super) async fn copy<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
     let read = source.read(&job.source_key, 0..job.pin.size, &job.pin, &seen).await.map_err(StoreError::of_source)?;
     let (known, metadata) = match read.facts {
         Some(facts) => (facts.digests, facts.metadata),
+        // Read segment by segment: what belongs to the whole is to be asked for.
+        None if job.segments.is_some() => parts::facts(source, job).await?,
         None => (KnownDigests::default(), job.metadata.clone()),
     };
-    let hash = StreamHash::to_compare(&known).updated(read.bytes.clone()).await;
+    let hash = job.to_compare(&known).updated(read.bytes.clone()).await;
     proof::compare(job, &hash, &known)?;
     let sha256 = hash.digest();
     crate::fault::point("before-put");

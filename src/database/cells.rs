@@ -1,4 +1,4 @@
-//! Reading what a question answered, each value as what it is.
+//! The cells of one result of a query, each as what it means.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;

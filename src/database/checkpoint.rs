@@ -1,7 +1,5 @@
 //! The guarded writes of steps: each changes a row only where state and claim are what its caller thinks they are.
 
-use std::collections::BTreeMap;
-
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
     ActiveValue::{NotSet, Set},
@@ -13,10 +11,10 @@ use super::batch::Write;
 use super::change::Change;
 use super::entity::backups::{ActiveModel, Column, Entity as Backups};
 use super::entity::parts::{self, Entity as Parts};
+use super::facts::{Copied, CopyStart, PartRow, RecordPlace};
 use super::row::{metadata_column, to_column};
 use super::{Database, DatabaseError, Row};
 use crate::failure::Failure;
-use crate::id::Sha256Digest;
 use crate::state::State;
 
 /// The proof that a run has a row: handed out by the database only, and void once somebody else claims the row.
@@ -38,55 +36,6 @@ impl Claim {
     pub const fn token(self) -> i64 {
         self.token
     }
-}
-
-/// What a copy is about to do, written before anything is made in the target store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CopyStart {
-    /// Of this run, from 1.
-    pub attempt: u32,
-    /// Names the upload in the target store.
-    pub upload_token: String,
-    /// In bytes.
-    pub part_size: u64,
-    /// Version of the source object that will be read.
-    pub source_etag: String,
-    /// Size of the source object.
-    pub bytes: u64,
-    /// Object key in the target store.
-    pub location: String,
-    /// Whether it starts from nothing: the rows of earlier parts go.
-    pub fresh: bool,
-}
-
-/// One part that is hashed and stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PartRow {
-    /// From 0.
-    pub number: u32,
-    /// In bytes.
-    pub size: u64,
-    /// The store's own name for it, where it gives one.
-    pub reference: Option<String>,
-    /// State of the whole object's SHA-256 after this part; opaque here.
-    pub sha256_state: Vec<u8>,
-}
-
-/// What is known once a copy is whole, published and proved.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Copied {
-    /// Size of the object.
-    pub bytes: u64,
-    /// Bytes read from the source that no [`Database::part_done`] has counted yet; added.
-    pub bytes_read: u64,
-    /// Digest of the whole object.
-    pub sha256: Sha256Digest,
-    /// How the target's bytes were proved.
-    pub verified: String,
-    /// The target store's own.
-    pub etag: Option<String>,
-    /// What travelled with the object; empty leaves the row's as it is.
-    pub metadata: BTreeMap<String, String>,
 }
 
 /// Every write here gives `false` (or no claim) if the row is not what the caller thinks it is: somebody else claimed
@@ -186,7 +135,8 @@ impl Database {
             ..no_failure(ActiveModel { changed_ms: Set(now), ..Default::default() })
         };
         let change = Change::new(claim.id, State::Building, claim.token, &changes);
-        self.write_one(Write::Change(change.without_parts())).await
+        let change = if copied.in_parts { change.without_parts() } else { change };
+        self.write_one(Write::Change(change)).await
     }
 
     /// SAVING stays SAVING, with a new claim, for each row that is still what was `seen` (its id and its claim); all
@@ -213,16 +163,16 @@ impl Database {
         Ok(claims.map(|(&(id, claim), claimed)| claimed.then_some(Claim { id, token: claim + 1 })).collect())
     }
 
-    /// SAVING, mine, to COMPLETED: the record is stored, in the record object named with each claim. All in one
-    /// transaction.
-    pub async fn registered(&self, claims: &[(Claim, String)]) -> Result<Vec<bool>, DatabaseError> {
+    /// SAVING, mine, to COMPLETED: the record is stored, where each claim's place says. All in one transaction.
+    pub async fn registered(&self, claims: &[(Claim, RecordPlace)]) -> Result<Vec<bool>, DatabaseError> {
         let now = self.now_ms();
-        let writes = claims.iter().map(|(claim, record)| {
+        let writes = claims.iter().map(|(claim, place)| {
             let changes = ActiveModel {
                 state: set_state(State::Completed),
                 claimed_by: Set(None),
                 completed_ms: Set(Some(now)),
-                record: Set(Some(record.clone())),
+                record: Set(place.object.clone()),
+                registered_id: Set(place.id.clone()),
                 ..no_failure(ActiveModel { changed_ms: Set(now), ..Default::default() })
             };
             Write::Change(Change::new(claim.id, State::Saving, claim.token, &changes))

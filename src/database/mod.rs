@@ -11,6 +11,7 @@ mod clock;
 mod connect;
 mod entity;
 mod error;
+mod facts;
 mod file;
 mod heartbeat;
 mod lock;
@@ -41,8 +42,9 @@ use connect::Connector;
 use heartbeat::Lease;
 use writer::{Hold, Writer};
 
-pub use checkpoint::{Claim, Copied, CopyStart, PartRow};
+pub use checkpoint::Claim;
 pub use error::{DatabaseError, OpenError};
+pub use facts::{Copied, CopyStart, PartRow, RecordPlace};
 pub use file::SQLITE_MIN;
 pub use lock::Holder;
 pub use row::Row;

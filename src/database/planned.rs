@@ -12,10 +12,10 @@ use uuid::Uuid;
 
 use super::batch::Write;
 use super::cells::Cells;
-use super::checkpoint::PartRow;
 use super::entity::backups::{Column, Entity as Backups};
 use super::entity::parts::{self, Entity as Parts};
 use super::entity::plan_entries::{self, Entity as PlanEntries};
+use super::facts::PartRow;
 use super::{Database, DatabaseError, Row};
 use crate::state::State;
 
@@ -28,8 +28,8 @@ const PAGE: usize = 2_000;
 /// Ids in one `IN (…)`.
 const IDS: usize = 1_000;
 
-/// Columns that [`Row::to_insert`] fills.
-const INSERT_COLUMNS: usize = 37;
+/// Rows in one `INSERT`: each of its values is in memory several times over.
+const INSERT_ROWS: usize = 250;
 
 /// Reading.
 ///
@@ -222,7 +222,7 @@ impl Database {
         }
         // Chunk by chunk, each in a commit of its own: what is to be inserted takes several times the room of its row.
         // Rows that no plan wants yet are nobody's until the entries say so, which come last and at once.
-        for rows in inserts.chunks(BINDS / INSERT_COLUMNS) {
+        for rows in inserts.chunks(INSERT_ROWS) {
             self.write(vec![self.build(&Backups::insert_many(rows.iter().map(|row| row.to_insert(now)))).into()])
                 .await?;
         }

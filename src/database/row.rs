@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::{ActiveValue, QueryResult};
+use sea_orm::{ActiveModelTrait, ActiveValue, Iterable, QueryResult};
 use uuid::Uuid;
 
 use super::cells::Cells;
@@ -259,10 +259,11 @@ impl Row {
         })
     }
 
-    /// What a row that was just planned brings along; all else is as the table's defaults have it.
+    /// What a row that was just planned brings along; all else is as the table's defaults have it, and what it does not
+    /// know is left out: thousands of values that say nothing would be bound.
     pub(super) fn to_insert(&self, now_ms: i64) -> ActiveModel {
         use ActiveValue::Set;
-        ActiveModel {
+        let mut model = ActiveModel {
             planned_ms: Set(now_ms),
             id: Set(self.id.to_string()),
             location: Set(self.location.clone()),
@@ -279,7 +280,13 @@ impl Row {
             hint: Set(self.hint.clone()),
             error_ms: Set(self.cause.is_some().then_some(now_ms)),
             ..self.to_describe(now_ms)
+        };
+        for column in Column::iter() {
+            if matches!(model.get(column), Set(value) if value == value.as_null()) {
+                model.not_set(column);
+            }
         }
+        model
     }
 
     /// Whether [`Row::to_describe`] of both is the same.

@@ -75,6 +75,60 @@ impl Database {
     }
 }
 
+impl Database {
+    /// The copies that `plan` wants and that are encrypted, as Trove names them (`.enc`), and their target regions.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn encrypted(&self, plan: &str) -> Result<Vec<(Uuid, String)>, DatabaseError> {
+        self.patiently(|| self.encrypted_now(plan)).await
+    }
+
+    async fn encrypted_now(&self, plan: &str) -> Result<Vec<(Uuid, String)>, DatabaseError> {
+        let snapshot = self.snapshot().await?;
+        let question = Query::select()
+            .columns([(Backups, Column::Id), (Backups, Column::Region)])
+            .from(PlanEntries)
+            .inner_join(Backups, Expr::col((PlanEntries, Entry::BackupId)).equals((Backups, Column::Id)))
+            .and_where(Expr::col(Entry::Plan).eq(plan))
+            .and_where(Expr::col((Backups, Column::Location)).like("%.enc"))
+            .to_owned();
+        let found = query(self, &snapshot, &question).await?;
+        let name = self.name();
+        let pair = |result: &QueryResult| {
+            let cells = Cells::of(&name, result, &[Column::Id, Column::Region]);
+            Ok((cells.parsed(Column::Id)?, cells.parsed(Column::Region)?))
+        };
+        found.iter().map(pair).collect()
+    }
+
+    /// The stores and catalogs that the rows of `plan` were registered in, each pair once.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn catalogs_of(&self, plan: &str) -> Result<Vec<(String, String)>, DatabaseError> {
+        self.patiently(|| self.catalogs_of_now(plan)).await
+    }
+
+    async fn catalogs_of_now(&self, plan: &str) -> Result<Vec<(String, String)>, DatabaseError> {
+        let snapshot = self.snapshot().await?;
+        let question = Query::select()
+            .distinct()
+            .columns([(Backups, Column::TargetStore), (Backups, Column::TargetCatalog)])
+            .from(PlanEntries)
+            .inner_join(Backups, Expr::col((PlanEntries, Entry::BackupId)).equals((Backups, Column::Id)))
+            .and_where(Expr::col(Entry::Plan).eq(plan))
+            .to_owned();
+        let found = query(self, &snapshot, &question).await?;
+        let name = self.name();
+        let pair = |result: &QueryResult| {
+            let text = |at| result.try_get_by_index(at).map_err(|error| DatabaseError::of_sql(&name, error));
+            Ok((text(0)?, text(1)?))
+        };
+        found.iter().map(pair).collect()
+    }
+}
+
 impl Standing {
     const COLUMNS: [Column; 4] = [Column::Id, Column::State, Column::Bytes, Column::ParentId];
 

@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::mpsc::UnboundedSender;
 use uuid::Uuid;
 
 use super::{Ended, Engine, StepEnd, Task};
-use crate::copy::{self, Checkpoint, CopyError, Job, Part, Receipt, Resume, StreamHash};
+use crate::copy::{self, Checkpoint, CopyError, Job, Part, Receipt, Resume};
 use crate::database::{Claim, Copied, CopyStart, DatabaseError, PartRow, Row};
 use crate::event::Event;
 use crate::failure::{Cause, Failure};
@@ -15,10 +16,18 @@ use crate::plan::Verify;
 use crate::regions::Access;
 use crate::schedule::{Outcome, Ready};
 use crate::state::State;
-use crate::store::{Layout, Store, StoredPart, Target, Upload};
+use crate::store::{Layout, Pin, Segment, Source, Store, StoreError, Target, Upload};
+use crate::survey::SourceObject;
 
-pub(super) async fn run(engine: Arc<Engine>, task: Task, ready: Ready, attempt: u16) -> Ended {
-    let mut step = Step { engine, ready, attempt, row: task.row.clone(), task };
+pub(super) async fn run(
+    engine: Arc<Engine>,
+    task: Task,
+    ready: Ready,
+    attempt: u16,
+    moved: UnboundedSender<u32>,
+) -> Ended {
+    let Task { row, source, target, object, .. } = task;
+    let mut step = Step { engine, ready, attempt, row, source, target, object, moved };
     let (outcome, claim) = step.attempt().await?;
     Ok(vec![StepEnd { ready, outcome, row: step.row, claim }])
 }
@@ -27,23 +36,37 @@ struct Step {
     engine: Arc<Engine>,
     ready: Ready,
     attempt: u16,
-    task: Task,
     row: Row,
+    /// Number of the source region.
+    source: usize,
+    /// Number of the target region.
+    target: usize,
+    /// None where there is no source object, which is a fault of ours.
+    object: Option<SourceObject>,
+    /// Told once the bytes are where they should be.
+    moved: UnboundedSender<u32>,
 }
 
 type StepOutcome = Result<(Outcome, Option<Claim>), DatabaseError>;
 
 impl Step {
     async fn attempt(&mut self) -> StepOutcome {
-        let (resume, restart) = self.checkpointed().await?;
-        let Some(job) = self.job(resume) else {
-            let failure = Failure::new(Cause::Internal, "a copy was started without its source being known");
-            return self.failed_unclaimed(failure).await;
+        let Some(object) = self.object.clone() else { return self.failed_unclaimed(unknown_source()).await };
+        let (source, target) = match self.stores().await {
+            Ok(stores) => stores,
+            Err(failure) => return self.failed_unclaimed(failure).await,
         };
-        let stores = self.stores().await;
+        let (layout, segments) = match self.laid_out(&object, &source).await {
+            Ok(laid_out) => laid_out,
+            Err(failure) => return self.failed_unclaimed(failure).await,
+        };
+        let (resume, restart) = self.checkpointed(&object.pin, &layout).await?;
+        let Some(job) = self.job(object, layout, segments, resume) else {
+            return self.failed_unclaimed(unknown_source()).await;
+        };
         // What an upload that cannot be resumed left is taken away before its token is forgotten.
         if job.resume.is_none()
-            && let (Ok((_, target)), Some(upload)) = (&stores, self.upload_in_row())
+            && let Some(upload) = self.upload_in_row()
             && let Err(error) = target.abandon(&upload).await
         {
             return self.failed_unclaimed(error.of_target()).await;
@@ -53,10 +76,6 @@ impl Step {
             return Ok((Outcome::Stopped, None));
         };
         crate::fault::point("after-claim");
-        let (source, target) = match stores {
-            Ok(stores) => stores,
-            Err(failure) => return self.failed(claim, failure).await,
-        };
         self.tell_start(&job, restart);
         let checkpoint = RowCheckpoint::new(&self.engine, self.ready.position, claim, self.row.upload_id.clone());
         let stop = self.engine.stop.draining();
@@ -70,7 +89,11 @@ impl Step {
             self.engine.database.count_read(claim, bytes_read).await?;
         }
         match copied {
-            Ok(receipt) => self.copied(claim, receipt, bytes_read).await,
+            Ok(receipt) => {
+                // Nobody listens when the run has ended.
+                let _ = self.moved.send(self.ready.position);
+                self.copied(claim, &job, receipt, bytes_read).await
+            }
             Err(CopyError::Stopped) => {
                 self.engine.database.drained(claim).await?;
                 Ok((Outcome::Stopped, None))
@@ -81,49 +104,54 @@ impl Step {
         }
     }
 
+    /// How the object is to lie in the target, and the segments that it has in its source.
+    async fn laid_out(
+        &self,
+        object: &SourceObject,
+        source: &Store,
+    ) -> Result<(Layout, Option<Arc<[Segment]>>), Failure> {
+        let segments = source.segments(&object.key, &object.pin).await.map_err(StoreError::of_source)?;
+        let takes = self.engine.regions.takes(self.target, self.engine.part_size, object.pin.size);
+        let layout = takes.layout(&object.key, object.pin.size, segments.as_deref(), source.streams())?;
+        Ok((layout, segments))
+    }
+
     /// What an earlier attempt has finished; or why it cannot be used, if there is something that cannot.
-    async fn checkpointed(&self) -> Result<(Option<Resume>, Option<String>), DatabaseError> {
-        let Some(object) = &self.task.object else { return Ok((None, None)) };
+    async fn checkpointed(
+        &self,
+        pin: &Pin,
+        layout: &Layout,
+    ) -> Result<(Option<Resume>, Option<String>), DatabaseError> {
         // Nothing was ever begun, or it has a single part, which has no row.
-        if self.row.upload_token.is_none() || object.pin.size <= self.part_size(object.pin.size) {
+        if self.row.upload_token.is_none() || !has_rows_of_parts(layout) {
             return Ok((None, None));
         }
         let Some(stored) = self.engine.database.stored_parts(self.row.id).await? else { return Ok((None, None)) };
-        let refused = |reason: &str| Ok((None, Some(reason.to_owned())));
-        if self.row.source_etag.as_deref() != Some(&object.pin.etag) || self.row.bytes != Some(object.pin.size) {
-            return refused("the source changed since its first parts were copied");
+        if self.row.source_etag.as_deref() != Some(&pin.etag) || self.row.bytes != Some(pin.size) {
+            return Ok((None, Some("the source changed since its first parts were copied".to_owned())));
         }
-        if self.row.part_size != Some(self.part_size(object.pin.size)) {
-            return refused("the part size of the plan changed");
-        }
-        let Ok(hash) = StreamHash::from_state(&stored.sha256_state) else {
-            return refused("the stored hash state is damaged or of another version");
-        };
-        let parts = stored.parts.iter().map(|(size, text)| StoredPart::from_text(*size, text.as_deref()));
-        let Some(parts) = parts.collect::<Option<Vec<_>>>() else {
-            return refused("the rows of its parts are damaged or of another version");
-        };
-        if hash.bytes() != parts.iter().map(|part| part.size).sum::<u64>() {
-            return refused("the rows of its parts do not fit together");
-        }
-        Ok((Some(Resume { parts, hash }), None))
+        Ok(match Resume::of(layout, &stored.parts, &stored.sha256_state) {
+            Ok(resume) => (Some(resume), None),
+            Err(reason) => (None, Some(reason.to_owned())),
+        })
     }
 
-    fn part_size(&self, size: u64) -> u64 {
-        self.engine.regions.part_size(self.task.target, self.engine.part_size, size)
-    }
-
-    fn job(&self, resume: Option<Resume>) -> Option<Job> {
-        let object = self.task.object.clone()?;
+    fn job(
+        &self,
+        object: SourceObject,
+        layout: Layout,
+        segments: Option<Arc<[Segment]>>,
+        resume: Option<Resume>,
+    ) -> Option<Job> {
         let token = match (&resume, &self.row.upload_token) {
             (Some(_), Some(token)) => token.clone(),
             _ => Uuid::new_v4().simple().to_string(),
         };
         Some(Job {
             source_key: object.key,
-            part_size: self.part_size(object.pin.size),
-            layout: Layout::Equal { size: object.pin.size, part_size: self.part_size(object.pin.size) },
-            segments: None,
+            layout,
+            part_size: self.engine.regions.part_size(self.target, self.engine.part_size, object.pin.size),
+            segments,
             pin: object.pin,
             target_key: Key::parse(self.row.location.as_deref()?).ok()?,
             token,
@@ -136,8 +164,8 @@ impl Step {
     }
 
     async fn stores(&self) -> Result<(Store, Store), Failure> {
-        let source = self.engine.regions.source(self.task.source).await?;
-        let target = self.engine.regions.target(self.task.target, Access::Write).await?;
+        let source = self.engine.regions.source(self.source).await?;
+        let target = self.engine.regions.target(self.target, Access::Write).await?;
         Ok((source, target))
     }
 
@@ -156,7 +184,7 @@ impl Step {
         let start = CopyStart {
             attempt: u32::from(self.attempt),
             upload_token: job.token.clone(),
-            part_size: job.part_size,
+            part_size: job.layout.part_size(),
             source_etag: job.pin.etag.clone(),
             bytes: job.pin.size,
             location: job.target_key.to_string(),
@@ -184,7 +212,7 @@ impl Step {
         self.engine.tell(Event::CopyStarted { item, attempt: self.attempt, resumed });
     }
 
-    async fn copied(&mut self, claim: Claim, receipt: Receipt, bytes_read: u64) -> StepOutcome {
+    async fn copied(&mut self, claim: Claim, job: &Job, receipt: Receipt, bytes_read: u64) -> StepOutcome {
         let Receipt { bytes, sha256, etag, verified, adopted, metadata } = receipt;
         crate::fault::point("before-copied");
         let copied = Copied {
@@ -194,6 +222,7 @@ impl Step {
             verified: verified.to_owned(),
             etag: Some(etag.clone()),
             metadata: metadata.clone(),
+            in_parts: has_rows_of_parts(&job.layout),
         };
         if !self.engine.database.copied(claim, copied).await? {
             return Ok((Outcome::Stopped, None));
@@ -233,7 +262,7 @@ impl Step {
 
     /// Removes what is staged; if that fails the row keeps naming it, for the next run or `gc`.
     async fn abandon(&self) -> bool {
-        match (self.engine.regions.target(self.task.target, Access::Write).await, self.upload_in_row()) {
+        match (self.engine.regions.target(self.target, Access::Write).await, self.upload_in_row()) {
             (Ok(target), Some(upload)) => target.abandon(&upload).await.is_ok(),
             (Err(_), Some(_)) => false,
             (_, None) => true,
@@ -255,7 +284,7 @@ impl Step {
         let start = CopyStart {
             attempt: u32::from(self.attempt),
             upload_token: Uuid::new_v4().simple().to_string(),
-            part_size: job.part_size,
+            part_size: job.layout.part_size(),
             source_etag: job.pin.etag.clone(),
             bytes: job.pin.size,
             location: job.target_key.to_string(),
@@ -274,8 +303,7 @@ impl Step {
     /// The pause before the next attempt, in milliseconds; not before both stores may be asked again.
     fn next_attempt_in(&self, cause: Cause) -> Option<u64> {
         let delay_ms = self.engine.next_attempt_in(self.attempt, cause)?;
-        let closed =
-            [self.task.source, self.task.target].map(|region| self.engine.limits.throttles[region].closed_for());
+        let closed = [self.source, self.target].map(|region| self.engine.limits.throttles[region].closed_for());
         let closed_ms = closed.into_iter().max().unwrap_or_default().as_millis();
         Some(delay_ms.max(u64::try_from(closed_ms).unwrap_or(u64::MAX)))
     }
@@ -286,11 +314,23 @@ impl Step {
             self.engine.tell_retry(self.ready, self.attempt, delay_ms, &failure);
             return Ok((Outcome::RetryAt(delay_ms), None));
         }
+        if failure.cause.is_transient() && self.engine.stop.draining().is_cancelled() {
+            return Ok((Outcome::Stopped, None));
+        }
         self.engine.database.cannot_start(&self.row, &failure).await?;
         self.row.state = State::Failed;
         self.engine.tell_failure(self.ready, failure);
         Ok((Outcome::Failed, None))
     }
+}
+
+fn unknown_source() -> Failure {
+    Failure::new(Cause::Internal, "a copy was started without its source being known")
+}
+
+/// Whether each part of a copy is written down: not that of an object that is copied whole.
+fn has_rows_of_parts(layout: &Layout) -> bool {
+    matches!(layout, Layout::Segments(_)) || layout.parts() > 1
 }
 
 /// A copy's checkpoints as rows.

@@ -1,6 +1,7 @@
 //! Runs ready steps: asks the schedule what may start, lets each step do its work, and tells the schedule how it
 //! ended. Owns all state of a run; prints nothing.
 
+mod attempts;
 mod copy_step;
 mod limits;
 mod register_step;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::try_join_all;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -21,12 +23,11 @@ use crate::catalog::Ledger;
 use crate::copy::Expected;
 use crate::database::{Claim, Database, DatabaseError, Row};
 use crate::event::{Board, Event};
-use crate::failure::{Cause, Failure};
 use crate::id::Key;
 use crate::plan::{Retry, Verify};
 use crate::regions::Regions;
 use crate::schedule::{Fact, Outcome, Ready, Schedule};
-use crate::state::Step;
+use crate::state::State;
 use crate::survey::{Migration, SourceObject};
 
 pub use limits::RunLimits;
@@ -49,6 +50,8 @@ pub struct Engine {
     pub run: Uuid,
     /// The plan's regions.
     pub regions: Arc<Regions>,
+    /// Whose copies go to each target region, as far as tenants are told apart there.
+    pub tenants: HashMap<usize, BTreeSet<String>>,
     /// Memory, rates and slots.
     pub limits: RunLimits,
     /// Attempts and pauses.
@@ -111,7 +114,7 @@ struct Joined {
     ended: Result<Ended, Vec<Ready>>,
 }
 
-/// Records of target regions, each read once a run and kept up to date.
+/// Records of target regions, each read once a run.
 type Ledgers = Arc<Mutex<HashMap<usize, Ledger>>>;
 
 /// Runs all tasks that are due to their end, or until it is told to stop. Gives the number of steps that were started.
@@ -134,11 +137,14 @@ pub async fn run(engine: Arc<Engine>, tasks: Vec<Task>) -> Result<u64, DatabaseE
         }
     }
     let schedule = Schedule::new(facts.collect(), engine.limits.slots.clone());
+    let (moving, moved) = mpsc::unbounded_channel();
     let mut run = Run {
         engine,
         schedule,
         tasks,
         steps: JoinSet::new(),
+        moving,
+        moved,
         ledgers: Ledgers::default(),
         started: 0,
         began: Instant::now(),
@@ -171,6 +177,10 @@ struct Run {
     schedule: Schedule,
     tasks: Vec<Task>,
     steps: JoinSet<Joined>,
+    /// Positions of copies whose bytes are where they should be, although their rows are still to be written: what is
+    /// committed last does not hold up what comes next, and both share commits.
+    moving: mpsc::UnboundedSender<u32>,
+    moved: mpsc::UnboundedReceiver<u32>,
     ledgers: Ledgers,
     began: Instant,
     /// Since when a target region has had something to register.
@@ -211,6 +221,12 @@ impl Run {
                         self.step_ended(ended).await?;
                     }
                 }
+                Some(position) = self.moved.recv() => {
+                    self.schedule.moved(position);
+                    while let Ok(position) = self.moved.try_recv() {
+                        self.schedule.moved(position);
+                    }
+                }
                 () = stop.draining().cancelled(), if !self.draining => {}
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
@@ -233,7 +249,11 @@ impl Run {
             let task = self.tasks[ready.position as usize].clone();
             let attempt = self.attempt(ready);
             let task = self.with_sibling_digest(task);
-            self.spawn(None, vec![ready], copy_step::run(Arc::clone(&self.engine), task, ready, attempt));
+            self.spawn(
+                None,
+                vec![ready],
+                copy_step::run(Arc::clone(&self.engine), task, ready, attempt, self.moving.clone()),
+            );
         }
     }
 
@@ -308,7 +328,7 @@ impl Run {
             }
         };
         for end in ends {
-            self.tasks[end.ready.position as usize].row = end.row;
+            self.tasks[end.ready.position as usize].row = what_is_still_asked(end.row);
             let outcome = match end.outcome {
                 Outcome::RetryAt(delay_ms) if !self.draining => {
                     self.claims.extend(end.claim.map(|claim| (end.ready, claim)));
@@ -339,45 +359,9 @@ impl Run {
     }
 }
 
-impl Engine {
-    /// Gives the claim of a row back that was between two attempts.
-    async fn give_back(&self, step: Step, claim: Option<Claim>) -> Result<(), DatabaseError> {
-        match (step, claim) {
-            (Step::Copy, Some(claim)) => self.database.drained(claim).await?,
-            (Step::Register, Some(claim)) => self.database.released(claim).await?,
-            (_, None) => true,
-        };
-        Ok(())
-    }
-
-    /// The pause before the attempt after number `attempt`, in milliseconds; none when there is no further one.
-    fn next_attempt_in(&self, attempt: u16, cause: Cause) -> Option<u64> {
-        if !cause.is_transient() || attempt >= self.retry.attempts || self.stop.draining().is_cancelled() {
-            return None;
-        }
-        let delay = retry::delay(attempt, self.retry.max_delay, fastrand::f64());
-        Some(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX))
-    }
-
-    fn tell(&self, event: Event) {
-        (self.emit)(event);
-    }
-
-    /// Tells of a failed attempt that is not the last.
-    fn tell_retry(&self, ready: Ready, attempt: u16, delay_ms: u64, failure: &Failure) {
-        self.tell(Event::Retrying {
-            item: ready.position,
-            step: ready.step,
-            attempt,
-            attempts: self.retry.attempts,
-            delay_ms,
-            failure: failure.clone(),
-        });
-    }
-
-    fn tell_failure(&self, ready: Ready, failure: Failure) {
-        self.tell(Event::Failed { item: ready.position, step: ready.step, failure });
-    }
+/// Of a row that is registered only its digest is asked for, by the copies to other regions: all else is room.
+fn what_is_still_asked(row: Row) -> Row {
+    if row.state == State::Completed { Row { sha256: row.sha256, state: row.state, ..Row::new(row.id) } } else { row }
 }
 
 fn position(position: usize) -> u32 {

@@ -1,17 +1,18 @@
 //! One attempt to register a batch of verified copies in one target region.
 
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
 use futures::future::try_join_all;
 use uuid::Uuid;
 
 use super::{Ended, Engine, Ledgers, StepEnd};
-use crate::catalog::Catalog;
-use crate::database::{Claim, DatabaseError, Row};
+use crate::catalog::Ledger;
+use crate::database::{Claim, DatabaseError, RecordPlace, Row};
 use crate::event::Event;
-use crate::failure::Failure;
+use crate::failure::{Cause, Failure};
 use crate::regions::Access;
-use crate::register::{self, Registered};
+use crate::register::{Entered, Parent, Registered, Registry};
 use crate::schedule::{Outcome, Ready};
 use crate::state::State;
 
@@ -26,18 +27,18 @@ struct Entry {
 pub(super) async fn run(engine: Arc<Engine>, ledgers: Ledgers, target: usize, batch: Vec<(Ready, u16, Row)>) -> Ended {
     let mut entries: Vec<Entry> =
         batch.into_iter().map(|(ready, attempt, row)| Entry { ready, attempt, row, claim: None }).collect();
-    let store = match engine.regions.target(target, Access::Write).await {
-        Ok(store) => store,
+    let registry = match Registry::of_target(&engine.regions, target, Access::Write).await {
+        Ok(registry) => registry,
         Err(failure) => return failed(&engine, entries, &failure).await,
     };
-    if let Err(error) = register::settle(&store, entries.iter().map(|entry| &entry.row)).await {
+    if let Err(error) = registry.settle(entries.iter().map(|entry| &entry.row)).await {
         return failed(&engine, entries, &error.0).await;
     }
     // One batch a target at a time: nobody else wants this ledger meanwhile.
     let known = ledgers.lock().unwrap_or_else(PoisonError::into_inner).remove(&target);
-    let mut ledger = match known {
+    let ledger = match known {
         Some(ledger) => ledger,
-        None => match register::catalog(store.clone()).ledger().await {
+        None => match registry.ledger(engine.tenants.get(&target)).await {
             Ok(ledger) => ledger,
             Err(error) => return failed(&engine, entries, &error.0).await,
         },
@@ -48,9 +49,13 @@ pub(super) async fn run(engine: Arc<Engine>, ledgers: Ledgers, target: usize, ba
     crate::fault::point("before-register");
     let mine = entries.iter().filter(|entry| entry.claim.is_some());
     let rows: Vec<&Row> = mine.map(|entry| &entry.row).collect();
+    let parents = match parents(&engine, &registry, &ledger, &rows).await? {
+        Ok(parents) => parents,
+        Err(failure) => return failed(&engine, entries, &failure).await,
+    };
     let now_ms = jiff::Timestamp::now().as_millisecond();
     let registered = tokio::select! {
-        registered = register::register(&store, &mut ledger, batch, &rows, now_ms) => registered,
+        registered = registry.register(&ledger, batch, &rows, &parents, now_ms) => registered,
         () = engine.stop.cut_off().cancelled() => return stopped(&engine, entries).await,
     };
     let Registered { done: mut recorded, mut refused } = match registered {
@@ -64,13 +69,46 @@ pub(super) async fn run(engine: Arc<Engine>, ledgers: Ledgers, target: usize, ba
     for entry in entries {
         match (recorded.remove(&entry.row.id), refused.remove(&entry.row.id)) {
             (Some(record), _) => done.push((entry, record)),
-            (None, Some(failure)) => ends.push(gave_up(&engine, entry, failure).await?),
+            (None, Some(failure)) => ends.push(failed_one(&engine, entry, &failure).await?),
             // Not ours any more when it was to be claimed.
             (None, None) => ends.push(end(entry, Outcome::Stopped)),
         }
     }
     ends.extend(completed(&engine, done).await?);
     Ok(ends)
+}
+
+/// The copies that those of a batch build on, where its store keeps links to them: as their rows say, else as the catalog
+/// does. What is found nowhere is left out. The inner error is one of the store.
+async fn parents(
+    engine: &Engine,
+    registry: &Registry,
+    ledger: &Ledger,
+    rows: &[&Row],
+) -> Result<Result<HashMap<Uuid, Parent>, Failure>, DatabaseError> {
+    let mut parents = HashMap::new();
+    if !registry.links_parents() {
+        return Ok(Ok(parents));
+    }
+    let mut ids: Vec<Uuid> = rows.iter().filter_map(|row| row.parent_id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    for row in engine.database.rows(&ids).await? {
+        if row.state == State::Completed {
+            parents.extend(Registry::parent(&row).map(|parent| (row.id, parent)));
+        }
+    }
+    for id in ids {
+        if parents.contains_key(&id) {
+            continue;
+        }
+        match registry.recorded_parent(ledger, id).await {
+            Ok(parent) => parents.extend(parent.map(|parent| (id, parent))),
+            Err(failure) if failure.cause == Cause::CopyMissing => {}
+            Err(failure) => return Ok(Err(failure)),
+        }
+    }
+    Ok(Ok(parents))
 }
 
 fn end(entry: Entry, outcome: Outcome) -> StepEnd {
@@ -98,17 +136,19 @@ async fn claim(engine: &Engine, entries: &mut [Entry], batch: Uuid) -> Result<()
     Ok(())
 }
 
-async fn completed(engine: &Engine, entries: Vec<(Entry, String)>) -> Ended {
-    let claims: Vec<(Claim, String)> =
-        entries.iter().filter_map(|(entry, record)| Some((entry.claim?, record.clone()))).collect();
+async fn completed(engine: &Engine, entries: Vec<(Entry, Entered)>) -> Ended {
+    let place = |entered: &Entered| RecordPlace { object: entered.record.clone(), id: entered.registered_id.clone() };
+    let claims: Vec<(Claim, RecordPlace)> =
+        entries.iter().filter_map(|(entry, entered)| Some((entry.claim?, place(entered)))).collect();
     let completed = engine.database.registered(&claims).await?;
     crate::fault::point("after-completed");
-    let ends = entries.into_iter().zip(completed).map(|((mut entry, record), completed)| {
+    let ends = entries.into_iter().zip(completed).map(|((mut entry, entered), completed)| {
         if !completed {
             return end(entry, Outcome::Stopped);
         }
         entry.row.state = State::Completed;
-        entry.row.record = Some(record);
+        entry.row.record = entered.record;
+        entry.row.registered_id = entered.registered_id;
         engine.tell(Event::Registered { item: entry.ready.position });
         end(entry, Outcome::Done)
     });

@@ -99,3 +99,74 @@ impl JsonRequest {
         Ok(JsonAnswer { headers: parts.headers, body })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use serde_json::json;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::http::client;
+    use crate::throttle::Throttle;
+
+    /// A server that answers each request with the next of these, and counts; the last one stays.
+    async fn server(answers: &'static [&'static str]) -> (reqwest::Url, Arc<AtomicUsize>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/x", listener.local_addr().expect("bound")).parse().expect("a URL");
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&count);
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.expect("a connection");
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") && !request.ends_with(b"{\"a\":1}") {
+                    request.push(stream.read_u8().await.expect("a request"));
+                }
+                let answer = answers[counted.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1)];
+                stream.write_all(answer.as_bytes()).await.expect("sent");
+            }
+        });
+        (url, count)
+    }
+
+    async fn send(request: JsonRequest) -> Result<JsonAnswer, GaveUp> {
+        let connector =
+            Connector::new(client(None, true).expect("a client"), Throttle::unlimited(), Duration::from_secs(5));
+        request.send(&connector, &Patience::default()).await
+    }
+
+    const GOOD: &str = "HTTP/1.1 200 OK\r\nX-A: b\r\nContent-Length: 8\r\nConnection: close\r\n\r\n{\"b\": 2}";
+    const CUT_SHORT: &str = "HTTP/1.1 200 OK\r\nContent-Length: 80\r\nConnection: close\r\n\r\n{\"b\":";
+    const EMPTY: &str = "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
+    const PAGE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 14\r\nConnection: close\r\n\r\n<html>hunter2>";
+
+    #[tokio::test]
+    async fn an_answer_that_was_cut_short_is_asked_for_again() {
+        let (url, count) = server(&[CUT_SHORT, GOOD]).await;
+        let answer = send(JsonRequest::get(url)).await.expect("the second one");
+        assert_eq!((answer.body, &answer.headers["x-a"]), (json!({ "b": 2 }), &HeaderValue::from_static("b")));
+        assert_eq!(count.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn what_may_make_two_of_something_is_sent_once() {
+        let (url, count) = server(&[CUT_SHORT, GOOD]).await;
+        let post = |url: &reqwest::Url| JsonRequest::post(url.clone(), json!({ "a": 1 }), Repeat::Never);
+        let gave_up = send(post(&url)).await.expect_err("nobody knows what it did");
+        assert_eq!((gave_up.transient, count.load(Ordering::SeqCst)), (true, 1));
+        assert_eq!(send(post(&url)).await.expect("asked for again").body, json!({ "b": 2 }));
+    }
+
+    #[tokio::test]
+    async fn no_body_is_null_and_what_is_not_json_is_not_shown() {
+        let (url, _) = server(&[EMPTY]).await;
+        assert_eq!(send(JsonRequest::get(url)).await.expect("an answer").body, Value::Null);
+        let (url, _) = server(&[PAGE]).await;
+        let gave_up = send(JsonRequest::post(url, json!({ "a": 1 }), Repeat::Never)).await.expect_err("a page");
+        assert_eq!(gave_up.error, "the answer is not JSON (line 1, column 1)");
+    }
+}

@@ -151,3 +151,54 @@ fn held_back(
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::http::client;
+
+    async fn sent(size: u64, chunks: &[&'static str]) -> Result<Vec<u8>, String> {
+        let chunks = stream::iter(chunks.iter().map(|chunk| Ok(Bytes::from(*chunk))).collect::<Vec<_>>());
+        let mut sent = Vec::new();
+        let mut stream = Box::pin(exactly(size, chunks.boxed()));
+        while let Some(chunk) = stream.next().await {
+            sent.extend_from_slice(&chunk.map_err(|error| error.to_string())?);
+        }
+        Ok(sent)
+    }
+
+    #[tokio::test]
+    async fn a_stream_has_the_bytes_that_were_announced_or_breaks_off() {
+        assert_eq!(sent(5, &["ab", "", "cde"]).await.as_deref(), Ok(&b"abcde"[..]));
+        assert_eq!(sent(5, &["ab"]).await, Err("the last 3 bytes did not come".to_owned()));
+        assert_eq!(sent(3, &["ab", "cd"]).await, Err("more bytes came than were announced".to_owned()));
+    }
+
+    /// A server that takes connections and never says a word.
+    async fn silent() -> (tokio::net::TcpListener, Url) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/", listener.local_addr().expect("bound")).parse().expect("a URL");
+        (listener, url)
+    }
+
+    #[tokio::test]
+    async fn only_the_other_sides_silence_is_a_stall() {
+        let stall = Duration::from_millis(300);
+        let connector = Connector::new(client(None, true).expect("a client"), Throttle::unlimited(), stall);
+        let (_listener, url) = silent().await;
+        let (sender, mut chunks) = tokio::sync::mpsc::channel::<Bytes>(1);
+        let chunks = stream::poll_fn(move |context| chunks.poll_recv(context).map(|chunk| chunk.map(Ok))).boxed();
+        let body = Outgoing::Stream { size: 4, chunks };
+        let request = Request { method: Method::PUT, url, headers: HeaderMap::new(), body };
+        let call = tokio::spawn(async move { connector.send(request).await.map(|response| response.status) });
+        sender.send(Bytes::from_static(b"ab")).await.expect("taken");
+        // Nothing to send for longer than the stall: the request lives, and takes what comes then.
+        tokio::time::sleep(3 * stall).await;
+        assert!(!call.is_finished());
+        sender.send(Bytes::from_static(b"cd")).await.expect("taken");
+        let error = call.await.expect("no panic").expect_err("now it is the server's turn");
+        assert!(error.to_string().contains("Timeout") || format!("{error:?}").contains("no byte"), "{error:?}");
+    }
+}

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use super::{Cloud, ErrorKind, OpenStackError, Service, Token};
-use crate::suggest;
 
 /// The address of a service, by the cloud's region and interface.
 pub(super) fn endpoint<'t>(cloud: &Cloud, token: &'t Token, service: Service) -> Result<&'t str, OpenStackError> {
@@ -24,7 +23,7 @@ pub(super) fn endpoint<'t>(cloud: &Cloud, token: &'t Token, service: Service) ->
         Some(name) if regions.is_empty() || regions.contains(name.as_str()) => Some(name.as_str()),
         Some(name) => {
             let message = format!("the catalog of cloud `{}` has no `{kind}` in region `{name}`", cloud.name);
-            return Err(not_found(message).hint(suggest::hint(name, "its regions", regions.iter().copied())));
+            return Err(not_found(message).hint(format!("its regions: {}", list(&regions))));
         }
         None if regions.len() > 1 => {
             let message = format!("cloud `{}` names no region, and its catalog has `{kind}` in several", cloud.name);

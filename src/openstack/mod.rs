@@ -5,6 +5,7 @@
 
 mod catalog;
 mod cloud;
+mod clouds;
 mod error;
 mod keystone;
 mod project;
@@ -15,8 +16,12 @@ mod tempauth;
 mod token;
 
 pub use cloud::{Auth, Cloud, Domain, Interface, OwnScope, Service, User};
+pub use clouds::{CloudChoice, find_cloud};
 pub use error::{ErrorKind, OpenStackError};
 pub use project::{Project, ProjectName};
 pub use secret::Secret;
 pub use session::Session;
 pub use token::{Scope, Token};
+
+#[cfg(test)]
+mod tests;

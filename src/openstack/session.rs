@@ -12,7 +12,9 @@ use tokio::time::Instant;
 
 use super::error::reason;
 use super::slot::Slot;
-use super::{Auth, Cloud, ErrorKind, OpenStackError, OwnScope, Scope, Service, Token, catalog, keystone, tempauth};
+use super::{
+    Auth, Cloud, Domain, ErrorKind, OpenStackError, OwnScope, Scope, Service, Token, User, catalog, keystone, tempauth,
+};
 use crate::http::{Connector, GaveUp, JsonAnswer, JsonRequest, Patience, Repeat, client};
 use crate::throttle::Throttle;
 
@@ -184,6 +186,10 @@ impl Inner {
                 Ok(token)
             }
             Err(gave_up) if gave_up.answer.status == Some(401) => Err(self.refused(auth, scope, &gave_up).await),
+            // Keystone's word for a token that is none.
+            Err(gave_up) if matches!(auth, Auth::Token { .. }) && gave_up.answer.status == Some(404) => {
+                Err(self.token_refused(&gave_up))
+            }
             Err(gave_up) => Err(self.failed(&gave_up)),
         }
     }
@@ -236,7 +242,7 @@ impl Inner {
                 "{} lets {who} in, but not to {own}: it has no role there, or there is no such project",
                 self.place()
             );
-            let hint = "an administrator gives one: openstack role add --project PROJECT --user USER member";
+            let hint = format!("an administrator gives one: openstack role add {} member", role_arguments(auth, scope));
             return OpenStackError::new(ErrorKind::Refused, message).hint(hint);
         }
         let what = if matches!(auth, Auth::Password { .. }) { "name, domain or password" } else { "id or secret" };
@@ -321,4 +327,24 @@ impl Inner {
         let what = if matches!(self.cloud.auth, Auth::V1 { .. }) { "TempAuth" } else { "Keystone" };
         format!("{what} at {}{port}", url.host_str().unwrap_or_default())
     }
+}
+
+/// `--project … --user …`, as far as the two are known.
+fn role_arguments(auth: &Auth, scope: &Scope) -> String {
+    let user = match auth {
+        Auth::Password { user: User::Id(id), .. } => id.clone(),
+        Auth::Password { user: User::Name(name, Domain::Id(domain) | Domain::Name(domain)), .. } => {
+            format!("{name} --user-domain {domain}")
+        }
+        _ => "USER".to_owned(),
+    };
+    let project = match (scope, auth) {
+        (Scope::Project(id), _) | (Scope::Own, Auth::Password { scope: OwnScope::ProjectId(id), .. }) => id.clone(),
+        (Scope::Own, Auth::Password { scope: OwnScope::ProjectName(name, domain), .. }) => {
+            let (Domain::Id(domain) | Domain::Name(domain)) = domain;
+            format!("{name} --project-domain {domain}")
+        }
+        _ => "PROJECT".to_owned(),
+    };
+    format!("--project {project} --user {user}")
 }

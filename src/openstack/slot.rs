@@ -112,3 +112,110 @@ impl Slot {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http::header::HeaderValue;
+    use jiff::{SignedDuration, Timestamp};
+
+    use super::*;
+
+    const LIFETIME: Duration = Duration::from_secs(100);
+
+    fn token(name: &'static str) -> Token {
+        let issued = Timestamp::UNIX_EPOCH;
+        Token {
+            header: HeaderValue::from_static(name),
+            project_id: None,
+            project_name: None,
+            roles: Vec::new(),
+            user_id: String::new(),
+            user_name: String::new(),
+            expires: issued + SignedDuration::try_from(LIFETIME).expect("short"),
+            issued,
+            catalog: Vec::new(),
+            domains: Vec::new(),
+            asked: Instant::now(),
+            is_renewable: true,
+        }
+    }
+
+    fn error(kind: ErrorKind) -> OpenStackError {
+        OpenStackError::new(kind, "no")
+    }
+
+    /// Asks for the token; `asked` counts requests.
+    async fn ask(slot: &Arc<Slot>, asked: &Arc<AtomicUsize>, answer: Result<&'static str, ErrorKind>) -> Answer {
+        let asked = Arc::clone(asked);
+        slot.token(|| async move {
+            asked.fetch_add(1, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            answer.map(token).map_err(error)
+        })
+        .await
+    }
+
+    /// Lets what was begun come to its end.
+    async fn land() {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+
+    fn new() -> (Arc<Slot>, Arc<AtomicUsize>) {
+        (Arc::default(), Arc::default())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_is_renewed_while_it_is_given_out() {
+        let (slot, asked) = new();
+        let first = ask(&slot, &asked, Ok("first")).await.expect("a token");
+        tokio::time::advance(Duration::from_secs(73)).await;
+        assert_eq!(ask(&slot, &asked, Ok("second")).await, Ok(Arc::clone(&first)), "not due");
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let began = Instant::now();
+        for _ in 0..10 {
+            assert_eq!(ask(&slot, &asked, Ok("second")).await, Ok(Arc::clone(&first)), "nobody waits");
+        }
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        land().await;
+        assert_eq!(ask(&slot, &asked, Ok("third")).await.expect("a token").header, "second");
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_that_fails_leaves_the_token_until_its_last_tenth() {
+        let (slot, asked) = new();
+        let first = ask(&slot, &asked, Ok("first")).await.expect("a token");
+        for second in 1..89 {
+            tokio::time::sleep_until(first.asked + Duration::from_secs(second)).await;
+            assert_eq!(ask(&slot, &asked, Err(ErrorKind::Unreachable)).await, Ok(Arc::clone(&first)), "{second} s");
+        }
+        let renewals = asked.load(Ordering::SeqCst) - 1;
+        assert!((2..=3).contains(&renewals), "{renewals} in 14 s, each a second long and 5 s apart");
+        tokio::time::sleep_until(first.asked + Duration::from_secs(90)).await;
+        assert_eq!(ask(&slot, &asked, Err(ErrorKind::Unreachable)).await, Err(error(ErrorKind::Unreachable)));
+        assert_eq!(ask(&slot, &asked, Ok("second")).await.expect("it is back").header, "second");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_holds_for_a_while_and_trouble_does_not() {
+        let (slot, asked) = new();
+        assert_eq!(ask(&slot, &asked, Err(ErrorKind::Unreachable)).await, Err(error(ErrorKind::Unreachable)));
+        assert_eq!(ask(&slot, &asked, Err(ErrorKind::Refused)).await, Err(error(ErrorKind::Refused)));
+        assert_eq!(ask(&slot, &asked, Ok("right")).await, Err(error(ErrorKind::Refused)));
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+        tokio::time::advance(REFUSAL_HOLDS).await;
+        assert_eq!(ask(&slot, &asked, Ok("right")).await.expect("a role was given").header, "right");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_up_takes_nothing_from_those_who_wait() {
+        let (slot, asked) = new();
+        let impatient = tokio::time::timeout(Duration::from_millis(500), ask(&slot, &asked, Ok("first"))).await;
+        impatient.expect_err("it takes a second");
+        assert_eq!(ask(&slot, &asked, Ok("second")).await.expect("a token").header, "first");
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+    }
+}

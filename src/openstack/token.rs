@@ -7,6 +7,9 @@ use http::header::HeaderValue;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+/// Longest time before its end for which a token is not given out any more.
+const MARGIN: Duration = Duration::from_secs(30);
+
 /// What a token is for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Scope {
@@ -17,7 +20,7 @@ pub enum Scope {
 }
 
 /// A token. Printing it does not show what opens doors.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Token {
     /// Marked as sensitive.
     pub(super) header: HeaderValue,
@@ -64,9 +67,10 @@ impl Token {
         Duration::try_from(self.expires.duration_since(self.issued)).unwrap_or_default()
     }
 
-    /// Whether a request may still be begun with it. The last tenth is left for requests under way.
+    /// Whether a request may still be begun with it. The last tenth is left for requests under way, or half a minute.
     pub(super) fn is_usable(&self) -> bool {
-        self.asked.elapsed() < self.lifetime() / 10 * 9
+        let lifetime = self.lifetime();
+        self.asked.elapsed() < lifetime.saturating_sub((lifetime / 10).min(MARGIN))
     }
 
     /// Whether a new one should be asked for while this one is still good.

@@ -83,6 +83,8 @@ pub struct BadTenants {
     pub hint: &'static str,
 }
 
+const FORM: &str = "write `source,target` in each line: project ids, or `domain/name`";
+
 /// Reads a file of tenants: lines of `source,target`, with `#` before comments, and perhaps these two words as the
 /// first line. A field that has a comma stands in double quotes, in which `""` is a quote.
 ///
@@ -94,7 +96,6 @@ pub fn parse_tenants(text: &str) -> Result<Vec<(String, String)>, BadTenants> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (number, line) in (1..).zip(text.lines()) {
         let bad = |message: String, hint| BadTenants { line: number, message, hint };
-        const FORM: &str = "write `source,target` in each line: project ids, or `domain/name`";
         if line.trim().is_empty() || line.starts_with('#') {
             continue;
         }

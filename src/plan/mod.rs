@@ -29,7 +29,7 @@ pub use catalog_spec::{
 };
 pub use cron::{NextTime, next_times};
 pub use problem::{Level, Place, Problem, Refused};
-pub use read::{Loaded, parse, read};
+pub use read::{Loaded, parse, read, read_regions};
 pub use reference::{BadReference, MissingVariable, Reference};
 pub use render::{PROBLEMS_SHOWN_MAX, render};
 pub use schema::json_schema;
@@ -61,6 +61,8 @@ pub struct Plan {
     pub database: Option<Reference>,
     /// In the order written.
     pub regions: Vec<Region>,
+    /// Where entries go that do not say it.
+    pub default_to: Vec<RegionIndex>,
     /// Size of a part, in bytes; at least 1 MiB.
     pub part_size: u64,
     /// How copies are proved.

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{Environment, Role};
 use crate::address::{self, AddressError, Cloud, Endpoint};
 use crate::failure::{Cause, Failure};
+use crate::openstack::Session;
 use crate::plan::{Addressing, AzureSpec, GcsSpec, HttpSpec, Reference, Region, S3Spec, StoreSpec};
 use crate::store::{
     AzureKey, AzureOptions, BucketOptions, BucketStore, FileStore, GcsOptions, S3Options, Store, StoreError,
@@ -24,13 +25,17 @@ pub(super) struct Opener<'a> {
 }
 
 impl Opener<'_> {
-    pub(super) async fn open(self, role: Role) -> Result<Store, Failure> {
+    /// `session` is the way into its cloud, where it has one.
+    pub(super) async fn open(self, role: Role, session: Option<&Session>) -> Result<Store, Failure> {
         match &self.region.store {
             StoreSpec::File { path, identity } => self.file(path, identity.as_deref(), role).await,
             StoreSpec::S3(spec) => self.s3(spec).map(Store::Bucket),
             StoreSpec::Gcs(spec) => self.gcs(spec).map(Store::Bucket),
             StoreSpec::Azure(spec) => self.azure(spec).map(Store::Bucket),
-            StoreSpec::Swift(_) => Err(self.unreachable("stores of type `swift` cannot be opened yet", None)),
+            StoreSpec::Swift(spec) => match session {
+                Some(session) => self.swift(spec, session).await.map(Store::Swift),
+                None => Err(self.unreachable("no way into its cloud", None)),
+            },
         }
     }
 
@@ -117,7 +122,7 @@ impl Opener<'_> {
         })
     }
 
-    fn checked(
+    pub(super) fn checked(
         &self,
         key: &str,
         reference: &Reference,
@@ -128,11 +133,11 @@ impl Opener<'_> {
         Ok(value)
     }
 
-    fn optional(&self, reference: Option<&Reference>) -> Result<Option<String>, Failure> {
+    pub(super) fn optional(&self, reference: Option<&Reference>) -> Result<Option<String>, Failure> {
         reference.map(|reference| self.value(reference)).transpose()
     }
 
-    fn value(&self, reference: &Reference) -> Result<String, Failure> {
+    pub(super) fn value(&self, reference: &Reference) -> Result<String, Failure> {
         reference.expand(&**self.environment).map_err(|missing| {
             let hint = format!("set it: export {}=…", missing.name);
             let message = format!("region `{}`: {missing}", self.region.name);
@@ -141,15 +146,15 @@ impl Opener<'_> {
     }
 
     /// A value that is not what it must be; the value itself may be a secret and is not shown.
-    fn bad(&self, key: &str, error: &AddressError) -> Failure {
+    pub(super) fn bad(&self, key: &str, error: &AddressError) -> Failure {
         self.unreachable(&format!("the value of `{key}` {}", error.message), Some(error.hint.clone()))
     }
 
-    fn failed(&self, error: StoreError) -> Failure {
+    pub(super) fn failed(&self, error: StoreError) -> Failure {
         self.unreachable(&error.message, error.hint)
     }
 
-    fn unreachable(&self, why: &str, hint: Option<String>) -> Failure {
+    pub(super) fn unreachable(&self, why: &str, hint: Option<String>) -> Failure {
         let message = format!("region `{}` cannot be reached: {why}", self.region.name);
         Failure { cause: Cause::Unreachable, message, hint }
     }

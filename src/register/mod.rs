@@ -1,194 +1,234 @@
-//! Records of copies. The only place that uses a store and a catalog together.
+//! Copies put into the target's catalog. The only place that uses a store and a catalog together.
 
+mod links;
+mod records;
 mod shelf;
+mod sound;
+mod trove;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::catalog::{
-    Catalog, CatalogError, Ledger, Origin, Record, RecordState, StoreCatalog, batch_of, record_object,
-};
+use crate::catalog::trove::Trove;
+use crate::catalog::{Catalog, CatalogError, Ledger, Record};
 use crate::database::Row;
 use crate::failure::{Cause, Failure};
-use crate::id::Sha256Digest;
-use crate::store::Store;
+use crate::id::Key;
+use crate::regions::{Access, Regions};
+use crate::store::{Store, StoreError};
 
+pub use links::Parent;
 pub use shelf::RecordShelf;
 
-/// The catalog of records in a store.
-#[must_use]
-pub fn catalog(store: Store) -> StoreCatalog<RecordShelf> {
-    StoreCatalog::new(RecordShelf::new(store))
+/// A region's catalog, with the store that its records speak of.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    store: Store,
+    /// None where records lie in the store itself.
+    trove: Option<Trove>,
+}
+
+/// One copy that its catalog has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Entered {
+    /// The batch that its record is in, where records lie in the store.
+    pub record: Option<String>,
+    /// The record's id, where the catalog gave it one of its own.
+    pub registered_id: Option<String>,
+}
+
+impl Entered {
+    fn in_object(batch: &str) -> Self {
+        Self { record: Some(batch.to_owned()), registered_id: None }
+    }
 }
 
 /// What registering a batch came to.
 #[derive(Debug, Default)]
 pub struct Registered {
-    /// Ids whose record is in the catalog now, and the batch it is in.
-    pub done: HashMap<Uuid, String>,
-    /// Ids that cannot be registered, and why.
+    /// What is in the catalog now.
+    pub done: HashMap<Uuid, Entered>,
+    /// Ids that are not registered, and why.
     pub refused: HashMap<Uuid, Failure>,
 }
 
-/// Puts the records of verified copies into the target's catalog, as one batch, and into `ledger`, which holds all
-/// that is in the catalog already. Safe to repeat: a record that is there and says the same is not written again.
-///
-/// `batch` is in the database before this is called, so that what a crash leaves of it is found again.
-///
-/// # Errors
-/// [`CatalogError`] when the catalog cannot be written: then nothing was registered.
-pub async fn register(
-    store: &Store,
-    ledger: &mut Ledger,
-    batch: Uuid,
-    rows: &[&Row],
-    now_ms: i64,
-) -> Result<Registered, CatalogError> {
-    let mut registered = Registered::default();
-    let mut new = Vec::new();
+impl Registry {
+    /// The catalog of region number `index`, as that of a source: what is not there is an error.
+    ///
+    /// # Errors
+    /// A failure of cause `unreachable`.
+    pub async fn of_source(regions: &Regions, index: usize) -> Result<Self, Failure> {
+        Ok(Self { store: regions.source(index).await?, trove: regions.trove(index).await? })
+    }
+
+    /// The catalog of region number `index`, as that of a target.
+    ///
+    /// # Errors
+    /// As [`Registry::of_source`].
+    pub async fn of_target(regions: &Regions, index: usize, access: Access) -> Result<Self, Failure> {
+        Ok(Self { store: regions.target(index, access).await?, trove: regions.trove(index).await? })
+    }
+
+    /// The records in a store itself.
+    #[must_use]
+    pub const fn records_in(store: Store) -> Self {
+        Self { store, trove: None }
+    }
+
+    /// The region's store.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Trove, where it is the catalog.
+    #[must_use]
+    pub const fn trove(&self) -> Option<&Trove> {
+        self.trove.as_ref()
+    }
+
+    /// All records, or those of some tenants where the catalog can tell; with locations as the store has them.
+    ///
+    /// # Errors
+    /// [`CatalogError`] when the catalog cannot be read.
+    pub async fn ledger(&self, tenants: Option<&BTreeSet<String>>) -> Result<Ledger, CatalogError> {
+        let Some(trove) = &self.trove else { return records::catalog(self.store.clone()).ledger().await };
+        let tenants = tenants.map(|tenants| tenants.iter().cloned().collect::<Vec<_>>());
+        let ledger = trove.ledger(tenants.as_deref()).await.map_err(CatalogError)?;
+        let Store::Swift(swift) = &self.store else { return Ok(ledger) };
+        if swift.is_per_tenant() {
+            return Ok(ledger);
+        }
+        let own = swift.own_account().await.map_err(|error| CatalogError(error.of_source()))?;
+        Ok(ledger.map(|record| in_own_account(record, &own)))
+    }
+
+    /// Puts the records of verified copies into the catalog. `ledger` holds all that was in it when the run began, which
+    /// is enough: a run registers each row once. Safe to repeat: a record that is there and says the same is not written
+    /// again. `parents` are those of incrementals, by the parents' target ids.
+    ///
+    /// In a store they are one batch, all or none, and `batch` is in the database before this is called, so that what
+    /// a crash leaves of it is found again. In Trove each stands for itself.
+    ///
+    /// # Errors
+    /// [`CatalogError`] when the catalog cannot be written: then nothing was registered.
+    pub async fn register(
+        &self,
+        ledger: &Ledger,
+        batch: Uuid,
+        rows: &[&Row],
+        parents: &HashMap<Uuid, Parent>,
+        now_ms: i64,
+    ) -> Result<Registered, CatalogError> {
+        match (&self.store, &self.trove) {
+            (Store::Swift(swift), Some(trove)) => Ok(trove::register(swift, trove, ledger, rows, parents).await),
+            (Store::Swift(swift), None) => {
+                let (linked, mut refused) = linked(swift, rows, parents).await;
+                let mut registered = records::register(&self.store, ledger, batch, &linked, now_ms).await?;
+                registered.refused.extend(refused.drain());
+                Ok(registered)
+            }
+            _ => records::register(&self.store, ledger, batch, rows, now_ms).await,
+        }
+    }
+
+    /// Whether incrementals are linked to their parents here, so that [`Registry::register`] must know these.
+    #[must_use]
+    pub const fn links_parents(&self) -> bool {
+        matches!(self.store, Store::Swift(_))
+    }
+
+    /// Takes away what earlier batches of these rows left unpublished, if a crash ended them. Safe to repeat.
+    ///
+    /// # Errors
+    /// As [`Registry::register`].
+    pub async fn settle(&self, rows: impl IntoIterator<Item = &Row>) -> Result<(), CatalogError> {
+        match self.trove {
+            Some(_) => Ok(()),
+            None => records::settle(&self.store, rows).await,
+        }
+    }
+
+    /// Appends the line that says a registered copy is broken or gone. Rows of Trove's are its owners' and stay.
+    ///
+    /// # Errors
+    /// As [`Registry::register`].
+    pub async fn record_failure(&self, batch: Uuid, row: &Row, reason: &str, now_ms: i64) -> Result<(), CatalogError> {
+        match self.trove {
+            Some(_) => Ok(()),
+            None => records::record_failure(&self.store, batch, row, reason, now_ms).await,
+        }
+    }
+
+    /// Whether a record says of a copy what its row says.
+    #[must_use]
+    pub fn says(&self, there: &Record, row: &Row) -> bool {
+        match self.trove {
+            Some(_) => trove::says(there, row),
+            None => records::says(there, row),
+        }
+    }
+
+    /// The copy `row` as a parent of others.
+    #[must_use]
+    pub fn parent(row: &Row) -> Option<Parent> {
+        Some(Parent {
+            record: row.registered_id.clone().unwrap_or_else(|| row.id.to_string()),
+            location: row.location.clone()?,
+            etag: row.etag.clone()?,
+        })
+    }
+
+    /// The registered copy `id` as a parent of others, where no row tells.
+    ///
+    /// # Errors
+    /// A failure of the step, where the copy's object cannot be seen.
+    pub async fn recorded_parent(&self, ledger: &Ledger, id: Uuid) -> Result<Option<Parent>, Failure> {
+        let Some(record) = ledger.copy_of(id).filter(|record| record.is_restorable()) else { return Ok(None) };
+        let key: Key = record.key()?;
+        let facts = crate::store::Source::head(&self.store, &key).await.map_err(StoreError::of_target)?;
+        Ok(Some(Parent { record: record.id.to_string(), location: key.to_string(), etag: facts.etag }))
+    }
+}
+
+/// Writes the links of incrementals, before a record says that they can be restored. Gives those whose links stand.
+async fn linked<'a>(
+    swift: &crate::store::SwiftStore,
+    rows: &[&'a Row],
+    parents: &HashMap<Uuid, Parent>,
+) -> (Vec<&'a Row>, HashMap<Uuid, Failure>) {
+    let (mut linked, mut refused) = (Vec::with_capacity(rows.len()), HashMap::new());
     for row in rows {
-        match standing(row, ledger) {
-            Standing::Recorded => {
-                let object = ledger.object(row.id).unwrap_or_default();
-                registered.done.insert(row.id, batch_of(object).to_owned());
-            }
-            Standing::Refused(failure) => {
-                registered.refused.insert(row.id, failure);
-            }
-            Standing::New => new.push(record(row, now_ms)?),
+        let parent = row.parent_id.and_then(|id| parents.get(&id));
+        match parent {
+            None => linked.push(*row),
+            Some(_) => match links::link(swift, row, parent).await {
+                Ok(()) => linked.push(*row),
+                Err(failure) => {
+                    refused.insert(row.id, failure);
+                }
+            },
         }
     }
-    if !new.is_empty() {
-        let batch = batch.to_string();
-        catalog(store.clone()).register(&batch, &new).await?;
-        registered.done.extend(new.iter().map(|record| (record.id, batch.clone())));
-        let object: Arc<str> = record_object(&batch).into();
-        for record in new {
-            ledger.insert(&object, record);
+    (linked, refused)
+}
+
+/// A store of one account names objects without it.
+fn in_own_account(mut record: Record, own: &str) -> Record {
+    match record.location.split_once('/') {
+        Some((account, rest)) if account == own => record.location = rest.to_owned(),
+        Some((account, _)) if record.unusable.is_none() => {
+            let message = format!(
+                "the object of backup `{}` lies in account `{account}`, and the region's store is `{own}` alone",
+                record.id
+            );
+            record.unusable = Some(
+                Failure::new(Cause::SourceUnreadable, message)
+                    .hint("write `account: per-tenant` for the region's store"),
+            );
         }
+        _ => {}
     }
-    Ok(registered)
-}
-
-/// Takes away what earlier batches of these rows left unpublished, if a crash ended them. Safe to repeat.
-///
-/// # Errors
-/// As [`register`].
-pub async fn settle(store: &Store, rows: impl IntoIterator<Item = &Row>) -> Result<(), CatalogError> {
-    let batches: BTreeSet<&str> = rows.into_iter().filter_map(|row| row.record.as_deref()).collect();
-    let shelf = RecordShelf::new(store.clone());
-    for batch in batches {
-        shelf.settle(batch).await.map_err(|error| CatalogError(error.of_target()))?;
-    }
-    Ok(())
-}
-
-/// Appends the line that says a registered copy is broken or gone.
-///
-/// # Errors
-/// As [`register`].
-pub async fn record_failure(
-    store: &Store,
-    batch: Uuid,
-    row: &Row,
-    reason: &str,
-    now_ms: i64,
-) -> Result<(), CatalogError> {
-    let line = Record { state: RecordState::Failed, reason: Some(reason.to_owned()), ..record(row, now_ms)? };
-    catalog(store.clone()).register(&batch.to_string(), &[line]).await
-}
-
-enum Standing {
-    New,
-    Recorded,
-    Refused(Failure),
-}
-
-fn standing(row: &Row, ledger: &Ledger) -> Standing {
-    if let Some(conflict) = ledger.conflict(row.id) {
-        return Standing::Refused(Failure::new(
-            Cause::RecordConflict,
-            format!(
-                "two records of `{}` differ in {}: {} in `{}`, {} in `{}`",
-                row.id,
-                conflict.field,
-                conflict.values[0],
-                conflict.objects[0],
-                conflict.values[1],
-                conflict.objects[1]
-            ),
-        ));
-    }
-    match ledger.get(row.id) {
-        Some(there) if there.sha256 != row.sha256 || Some(&there.location) != row.location.as_ref() => {
-            Standing::Refused(Failure::new(
-                Cause::RecordConflict,
-                format!(
-                    "the catalog has another record under `{}`: sha256 {} at `{}`; ours is sha256 {} at `{}`",
-                    row.id,
-                    digest(there.sha256),
-                    there.location.escape_debug(),
-                    digest(row.sha256),
-                    row.location.as_deref().unwrap_or_default()
-                ),
-            ))
-        }
-        Some(there) if there.is_restorable() => Standing::Recorded,
-        // A `FAILED` line is followed by one that says it is well again.
-        Some(_) | None => Standing::New,
-    }
-}
-
-fn digest(sha256: Option<Sha256Digest>) -> String {
-    sha256.map(|digest| digest.to_string()).unwrap_or_default()
-}
-
-/// Whether a record says of a copy what its row says, to the last field.
-#[must_use]
-pub fn says(there: &Record, row: &Row) -> bool {
-    let of_row = record(row, there.recorded_ms);
-    of_row.is_ok_and(|of_row| Record { state: there.state.clone(), reason: there.reason.clone(), ..of_row } == *there)
-}
-
-/// The record of a verified copy.
-fn record(row: &Row, now_ms: i64) -> Result<Record, CatalogError> {
-    let unfinished = || {
-        CatalogError(Failure::new(Cause::Internal, format!("the row `{}` is registered before it is copied", row.id)))
-    };
-    Ok(Record {
-        id: row.id,
-        name: row.name.clone(),
-        description: row.description.clone(),
-        state: RecordState::Completed,
-        reason: None,
-        location: row.location.clone().ok_or_else(unfinished)?,
-        backup_type: row.backup_type.clone(),
-        size: row.size,
-        bytes: Some(row.bytes.ok_or_else(unfinished)?),
-        sha256: Some(row.sha256.ok_or_else(unfinished)?),
-        verified: Some(row.verified.clone().ok_or_else(unfinished)?),
-        checksum: row.checksum.clone(),
-        tenant_id: row.tenant_id.clone(),
-        instance_id: row.instance_id.clone(),
-        created: row.created.clone(),
-        updated: row.updated.clone(),
-        backup_timestamp: row.backup_timestamp.clone(),
-        parent_id: row.parent_id,
-        datastore: row.datastore.clone(),
-        datastore_version: row.datastore_version.clone(),
-        metadata: row.metadata.clone(),
-        datastore_version_number: None,
-        source: Some(Origin {
-            region: row.source_region.clone(),
-            store: row.source_store.clone(),
-            id: row.source_id.clone(),
-            location: row.source_location.clone().unwrap_or_default(),
-        }),
-        recorded_ms: now_ms,
-        storage_driver: None,
-        location_url: None,
-        unusable: None,
-    })
+    record
 }

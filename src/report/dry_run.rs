@@ -155,6 +155,7 @@ fn summary(survey: &Survey, graph: &Graph, selected: &[bool]) -> Summary {
             root: graph.root(position),
             blocked_by: blocked[position],
             selected: selected[position],
+            lacks_key: migration.lacks_key,
         }
     });
     Summary::of(&lines.collect::<Vec<_>>())
@@ -213,8 +214,14 @@ pub fn forecast_text(
         }
         None => text += "; no bandwidth limit\n",
     }
+    for note in &survey.notes {
+        text += &format!("note: {}\n", printable(note));
+    }
     for warning in &survey.warnings {
         text += &format!("warning: {}\n", printable(&warning.message));
+        if let Some(hint) = &warning.hint {
+            text += &format!("  hint: {}\n", printable(hint));
+        }
     }
     text += &failure_lines(&forecast.summary);
     text += &probed_text(survey.probed.as_deref());
@@ -296,7 +303,7 @@ pub fn forecast_json(forecast: &Forecast, survey: &Survey, graph: &Graph, select
         "type": "forecast", "version": 1, "pairs": pairs, "bytes": forecast.bytes, "requests": forecast.requests,
         "seconds_at_least": forecast.seconds_at_least, "registers_only": forecast.registers_only,
         "resumed": forecast.resumed, "adopted": forecast.adopted, "left_alone": forecast.left_alone,
-        "skipped": survey.skipped, "warnings": survey.warnings, "write_permission": write_permission(survey.probed.as_deref()),
+        "skipped": survey.skipped, "notes": survey.notes, "warnings": survey.warnings, "write_permission": write_permission(survey.probed.as_deref()),
         "summary": forecast.summary, "exit_code": forecast.exit() as u8,
     }));
     lines

@@ -44,6 +44,7 @@ pub(super) fn summary(selected: Counts, chains: (u64, u64), bytes: (u64, u64)) -
         left_out: Counts::default(),
         chains: chains.1,
         chains_restorable: chains.0,
+        chains_unknown: 0,
         bytes: bytes.1,
         bytes_registered: bytes.0,
         failures: Vec::new(),

@@ -93,6 +93,9 @@ fn headline(summary: &Summary, exit: Exit, elapsed: Option<Duration>) -> String 
     let mut text =
         elapsed.map(|elapsed| format!("{} after {}: ", ending(exit), format_duration(elapsed))).unwrap_or_default();
     text += &format!("{} of {} restorable", summary.chains_restorable, counted(summary.chains, "chain"));
+    if summary.chains_unknown > 0 {
+        text += &format!(", {} copied and restorable only with their key (.enc)", summary.chains_unknown);
+    }
     if summary.bytes_registered < summary.bytes {
         text += &format!(", {} of {}", format_bytes(summary.bytes_registered), format_bytes(summary.bytes));
     } else if summary.bytes > 0 {
@@ -154,7 +157,11 @@ fn next_step(summary: &Summary, exit: Exit, again: &str) -> String {
         _ => {
             // What failed for good is left alone until its source changes or this flag is given.
             let lasting = summary.failures.iter().any(|group| !group.cause.is_transient());
-            let flag = if lasting && !again.contains("--retry-failed") { " --retry-failed" } else { "" };
+            let flag = if lasting && !again.contains("--retry-failed") && !again.starts_with("backhaul backup-copy") {
+                " --retry-failed"
+            } else {
+                ""
+            };
             let what = if left > 0 { format!("to continue with {left} more and to try") } else { "to try".to_owned() };
             format!("{what} what failed again, once its cause is gone:\n  {again}{flag}\n")
         }

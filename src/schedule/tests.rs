@@ -52,6 +52,24 @@ fn a_region_at_its_ceiling_holds_up_nobody_else() {
 }
 
 #[test]
+fn a_copy_that_has_moved_its_bytes_gives_its_slot_back_once() {
+    let mut schedule = Schedule::new(vec![fact(State::New, None, 0, 1); 3], slots(1));
+    assert_eq!(schedule.start_copies(0), [copy(0)]);
+    schedule.moved(0);
+    schedule.moved(0);
+    assert_eq!(schedule.start_copies(0), [copy(1)]);
+    assert_eq!(schedule.start_copies(0), []);
+    assert!(!schedule.is_finished());
+    schedule.ended(copy(0), Outcome::Done);
+    schedule.moved(0);
+    assert_eq!(schedule.start_copies(0), []);
+    // The other copies may still be recorded together with it.
+    assert_eq!(schedule.registrable(0), [(1, 1, true)]);
+    schedule.ended(copy(1), Outcome::Done);
+    assert_eq!(schedule.start_copies(0), [copy(2)]);
+}
+
+#[test]
 fn a_step_that_is_tried_again_goes_to_the_end_of_the_queue() {
     let facts = vec![fact(State::New, None, 0, 1); 3];
     let mut schedule = Schedule::new(facts, slots(1));

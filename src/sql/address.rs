@@ -9,6 +9,8 @@ use reqwest::Url;
 use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgSslMode};
 
+use crate::openstack::Secret;
+
 /// The URL of a database, `mysql://USER:PASSWORD@HOST/NAME` or `postgres://…`. Shown without user and password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
@@ -16,7 +18,7 @@ pub struct Address {
     host: String,
     port: u16,
     user: String,
-    password: Option<String>,
+    password: Option<Secret>,
     name: String,
     socket: Option<PathBuf>,
     tls: Tls,
@@ -96,7 +98,7 @@ impl Address {
                 Kind::Postgres => 5432,
             }),
             user: decoded(url.username(), "user")?,
-            password: url.password().map(|password| decoded(password, "password")).transpose()?,
+            password: url.password().map(|password| decoded(password, "password").map(Secret::new)).transpose()?,
             name: decoded(url.path().trim_start_matches('/'), "name")?,
             socket: None,
             tls: Tls::default(),
@@ -162,7 +164,7 @@ impl Address {
             .database(&self.name)
             .ssl_mode(mode);
         if let Some(password) = &self.password {
-            options = options.password(password);
+            options = options.password(password.reveal());
         }
         if let Some(socket) = &self.socket {
             options = options.socket(socket);
@@ -194,7 +196,7 @@ impl Address {
             .application_name("backhaul")
             .ssl_mode(mode);
         if let Some(password) = &self.password {
-            options = options.password(password);
+            options = options.password(password.reveal());
         }
         if let Some(socket) = &self.socket {
             options = options.socket(socket);
@@ -259,7 +261,7 @@ mod tests {
             assert!(!format!("{address:?}").contains("pw") && !format!("{address:?}").contains("ss@"));
         }
         let address = Address::parse("mysql://me:p%40ss@db/trove").expect("an address");
-        assert_eq!(address.password.as_deref(), Some("p@ss"));
+        assert_eq!(address.password.as_ref().map(Secret::reveal), Some("p@ss"));
     }
 
     #[test]

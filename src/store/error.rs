@@ -19,8 +19,10 @@ pub enum StoreErrorKind {
     Differs,
     /// Permission, a symlink or special file in the way, a name the store cannot hold. Another try will not help.
     Refused,
-    /// The store is full or a quota is reached.
+    /// The store is full, or a quota of it is reached.
     NoSpace,
+    /// A quota of the object's owner is reached; waiting does not raise it.
+    Quota,
     /// Anything the device may do, or an answer that makes no sense; another try may help.
     Io,
     /// The store does not answer, or says that it cannot now; another try may help.
@@ -72,6 +74,7 @@ impl StoreError {
             StoreErrorKind::Exists => Cause::TargetDiffers,
             StoreErrorKind::Differs => Cause::Integrity,
             StoreErrorKind::NoSpace => Cause::NoSpace,
+            StoreErrorKind::Quota => Cause::Quota,
             StoreErrorKind::Refused => Cause::TargetUnwritable,
             StoreErrorKind::Missing => Cause::CopyMissing,
             StoreErrorKind::Unreachable => Cause::Unreachable,

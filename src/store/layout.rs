@@ -50,6 +50,16 @@ impl Layout {
         u32::try_from(parts).expect("part_size is raised until the count fits")
     }
 
+    /// Bytes of each part but the last; 0 where they have sizes of their own.
+    #[must_use]
+    pub fn part_size(&self) -> u64 {
+        match self {
+            Self::Equal { part_size, .. } => *part_size,
+            Self::Plain { size } => (*size).max(1),
+            Self::Segments(_) => 0,
+        }
+    }
+
     /// The bytes of part `number`, counted from 0; nothing at the object's end if there is no such part.
     #[must_use]
     pub fn range(&self, number: u32) -> Range<u64> {

@@ -11,6 +11,7 @@ pub mod file;
 mod layout;
 mod object;
 mod swift;
+mod takes;
 
 use std::collections::HashMap;
 use std::future::{Future, ready};
@@ -28,6 +29,7 @@ pub use file::FileStore;
 pub use layout::{Feed, Layout, Segment};
 pub use object::{KnownDigests, Listed, Metadata, ObjectFacts, Pin, Proof, Read, Shape, StoredPart, Upload};
 pub use swift::{Account, AccountFacts, ContainerFacts, SwiftOptions, SwiftStore, TenantAccess};
+pub use takes::Takes;
 
 /// Questions to a store under way at a time.
 const QUESTIONS: usize = 32;

@@ -6,15 +6,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures::{StreamExt, future, stream};
 use jiff::Timestamp;
 
+use super::chain::is_copied;
 use super::{Migration, Surveyor};
 use crate::catalog::RECORDS_FOLDER;
 use crate::copy::Expected;
 use crate::failure::{Cause, Failure};
 use crate::id::Key;
 use crate::number::format_bytes;
+use crate::plan::CatalogSpec;
 use crate::regions::Access;
 use crate::state::State;
-use crate::store::{ObjectFacts, Pin, Source as _, StoreError, StoreErrorKind};
+use crate::store::{ObjectFacts, Pin, Source as _, Store, StoreError, StoreErrorKind};
 
 /// Questions under way at a time.
 const QUESTIONS: usize = 32;
@@ -111,7 +113,9 @@ fn source_text(row: &crate::database::Row) -> String {
 }
 
 fn answered(surveyor: &Surveyor<'_>, migration: &mut Migration, facts: &ObjectFacts, known: Option<&Expected>) {
+    let damaged = checksum_differs(surveyor, migration, facts);
     let Some(object) = &mut migration.object else { return };
+    object.expires = facts.expires;
     object.pin = Pin { etag: facts.etag.clone(), size: facts.size };
     object.expected.extend(known.cloned());
     if let Some(sha256) = facts.digests.sha256 {
@@ -140,6 +144,15 @@ fn answered(surveyor: &Surveyor<'_>, migration: &mut Migration, facts: &ObjectFa
             Cause::SourceChanged,
             format!("the record of `{}` says {recorded} bytes, and the object has {}", object.key, facts.size),
         ));
+    } else if let Err(failure) = surveyor.regions.takes(migration.target, surveyor.plan.part_size, facts.size).layout(
+        &object.key,
+        facts.size,
+        None,
+        true,
+    ) {
+        migration.failure = Some(failure);
+    } else if damaged.is_some() {
+        migration.failure = damaged;
     } else if part > surveyor.plan.limits.memory {
         migration.failure = Some(
             Failure::new(
@@ -156,6 +169,40 @@ fn answered(surveyor: &Surveyor<'_>, migration: &mut Migration, facts: &ObjectFa
     }
 }
 
+/// What Trove compares before every restore: its row's `checksum` with the `ETag` of the object.
+fn checksum_differs(surveyor: &Surveyor<'_>, migration: &Migration, facts: &ObjectFacts) -> Option<Failure> {
+    if surveyor.plan.regions[migration.source].catalog == CatalogSpec::Store {
+        return None;
+    }
+    let plain = |text: &str| text.trim_matches('"').to_ascii_lowercase();
+    let recorded = migration.row.checksum.as_deref().filter(|checksum| plain(checksum) != plain(&facts.etag))?;
+    let message = format!(
+        "Trove says that `{}` has checksum {recorded}, and the object's ETag is {}: Trove would not restore it",
+        migration.row.name, facts.etag
+    );
+    Some(
+        Failure::new(Cause::Integrity, message)
+            .hint("the backup is damaged where it is; make a new one, or leave it out with `except`"),
+    )
+}
+
+/// Asks for every segment of the objects that are to be copied: an object's own HEAD does not tell that one is gone.
+pub(super) async fn segments(surveyor: &Surveyor<'_>, migrations: &mut [Migration]) {
+    let open = |migration: &&mut Migration| {
+        migration.failure.is_none() && !migration.copy_is_there && !is_copied(&migration.row)
+    };
+    let looks = stream::iter(migrations.iter_mut().filter(open))
+        .map(|migration| async {
+            let Some(object) = &migration.object else { return };
+            let Ok(Store::Swift(swift)) = surveyor.regions.source(migration.source).await else { return };
+            if let Err(error) = swift.check_segments(&object.key, &object.pin).await {
+                migration.failure = Some(error.of_source());
+            }
+        })
+        .buffer_unordered(QUESTIONS);
+    looks.collect::<()>().await;
+}
+
 /// Refuses to copy into a region that has lost all that was registered there: its disk is not mounted, most likely,
 /// and the copies would land below the mount point.
 pub(super) async fn lost_targets(surveyor: &Surveyor<'_>, migrations: &mut [Migration]) {
@@ -168,6 +215,7 @@ pub(super) async fn lost_targets(surveyor: &Surveyor<'_>, migrations: &mut [Migr
     let open = |migration: &Migration| migration.row.state != State::Completed && migration.failure.is_none();
     let targets: BTreeMap<usize, String> = migrations
         .iter()
+        .filter(|migration| surveyor.plan.regions[migration.target].catalog == CatalogSpec::Store)
         .filter(|migration| open(migration) && registered.contains(migration.row.target_store.as_str()))
         .map(|migration| (migration.target, migration.row.target_store.clone()))
         .collect();

@@ -1,13 +1,13 @@
 //! The catalogs that a survey asks, each once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::Surveyor;
 use super::wanted::find;
-use crate::catalog::{Catalog, Ledger, Record, RecordState};
+use crate::catalog::{Ledger, Record, RecordState};
 use crate::failure::{Cause, Failure};
 use crate::regions::Access;
-use crate::register;
+use crate::register::Registry;
 
 /// What a region is to the plan where its catalog is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,23 +22,35 @@ pub(super) enum Role {
 pub(super) struct Catalogs<'a> {
     surveyor: &'a Surveyor<'a>,
     ledgers: HashMap<(usize, Role), Result<Ledger, Failure>>,
+    /// Tenants whose records matter, by region; none where nobody has said so.
+    tenants: HashMap<(usize, Role), BTreeSet<String>>,
 }
 
 impl<'a> Catalogs<'a> {
     /// None asked yet.
     pub(super) fn of(surveyor: &'a Surveyor<'a>) -> Self {
-        Self { surveyor, ledgers: HashMap::new() }
+        Self { surveyor, ledgers: HashMap::new(), tenants: HashMap::new() }
+    }
+
+    /// Says whose records matter in a region, where it is asked for the first time: a catalog of many tenants need not be
+    /// read whole.
+    pub(super) fn only(&mut self, region: usize, role: Role, tenants: BTreeSet<String>) {
+        if !tenants.is_empty() {
+            self.tenants.entry((region, role)).or_default().extend(tenants);
+        }
     }
 
     /// The records of a region. As a source it must be there: a region that went away is not an empty one.
     pub(super) async fn ledger(&mut self, region: usize, role: Role) -> Result<&Ledger, Failure> {
         if !self.ledgers.contains_key(&(region, role)) {
-            let store = match role {
-                Role::Source => self.surveyor.regions.source(region).await,
-                Role::Target => self.surveyor.regions.target(region, Access::Look).await,
+            let regions = self.surveyor.regions;
+            let registry = match role {
+                Role::Source => Registry::of_source(regions, region).await,
+                Role::Target => Registry::of_target(regions, region, Access::Look).await,
             };
-            let ledger = match store {
-                Ok(store) => register::catalog(store).ledger().await.map_err(|error| error.0),
+            let tenants = self.tenants.get(&(region, role));
+            let ledger = match registry {
+                Ok(registry) => registry.ledger(tenants).await.map_err(|error| error.0),
                 Err(failure) => Err(failure),
             };
             self.ledgers.insert((region, role), ledger);

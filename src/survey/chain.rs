@@ -67,7 +67,7 @@ pub(super) fn is_copied(row: &Row) -> bool {
 async fn is_registered(catalogs: &mut Catalogs<'_>, target: usize, id: Uuid) -> bool {
     // A catalog that cannot be read has none: the register step will say what is wrong with it.
     let Ok(ledger) = catalogs.ledger(target, Role::Target).await else { return false };
-    let restorable = ledger.get(id).is_some_and(Record::is_restorable);
+    let restorable = ledger.copy_of(id).is_some_and(Record::is_restorable);
     restorable && ledger.conflict(id).is_none()
 }
 

@@ -2,6 +2,7 @@
 
 use super::catalogs::Catalogs;
 use super::chain::is_copied;
+use super::placing::Placing;
 use super::wanted::{Source, Wanted, WantedList};
 use super::{Migration, SourceObject, Surveyor, Told};
 use crate::catalog::Record;
@@ -17,6 +18,7 @@ impl Surveyor<'_> {
         &self,
         stores: &[String],
         catalogs: &mut Catalogs<'_>,
+        placing: &mut Placing<'_>,
         list: &WantedList,
     ) -> Vec<Migration> {
         let mut drafts = Vec::with_capacity(list.items.len());
@@ -26,7 +28,9 @@ impl Surveyor<'_> {
                 Source::Id(id) if !is_copied(&row) => Some(catalogs.record(wanted.region, id).await),
                 _ => None,
             };
-            drafts.push(self.draft(stores, wanted, row, record.as_ref()));
+            let mut migration = self.draft(stores, wanted, row, record.as_ref());
+            placing.placed(&mut migration).await;
+            drafts.push(migration);
         }
         drafts
     }
@@ -47,6 +51,8 @@ impl Surveyor<'_> {
             failure: None,
             copy_is_there: false,
             exists: false,
+            other_catalog: None,
+            lacks_key: false,
             place: wanted.place,
             told: told(wanted),
         };
@@ -58,7 +64,6 @@ impl Surveyor<'_> {
         row.region = self.plan.regions[wanted.target].name.to_string();
         row.source_region = self.plan.regions[wanted.region].name.to_string();
         row.target_store.clone_from(&stores[wanted.target]);
-        row.target_catalog = format!("store:{}", stores[wanted.target]);
         row.source_store.clone_from(&stores[wanted.region]);
         let mut known = Vec::new();
         if let Some(sha256) = wanted.known.sha256 {
@@ -67,7 +72,6 @@ impl Surveyor<'_> {
         let key = match (&wanted.source, record) {
             (Source::Location(key), _) => {
                 row.source_location = Some(key.to_string());
-                row.location = Some(key.to_string());
                 Some(key.clone())
             }
             (Source::Id(id), Some(Ok(record))) => {
@@ -78,7 +82,6 @@ impl Surveyor<'_> {
                 match record.key() {
                     Ok(key) => {
                         row.source_location = Some(key.to_string());
-                        row.location.get_or_insert_with(|| format!("{}{}", row.id, key.extensions()));
                         Some(key)
                     }
                     Err(failure) => {
@@ -108,6 +111,7 @@ impl Surveyor<'_> {
             planned_pin: wanted.known.pin.clone(),
             recorded_bytes: record_had.and_then(|record| record.bytes),
             expected: known,
+            expires: None,
         });
         migration
     }
@@ -116,7 +120,7 @@ impl Surveyor<'_> {
     fn describe(row: &mut Row, record: &Record) {
         row.backup_type.clone_from(&record.backup_type);
         row.size = record.size;
-        row.tenant_id.clone_from(&record.tenant_id);
+        row.source_tenant_id.clone_from(&record.tenant_id);
         row.instance_id.clone_from(&record.instance_id);
         row.checksum.clone_from(&record.checksum);
         row.created.clone_from(&record.created);
@@ -124,6 +128,7 @@ impl Surveyor<'_> {
         row.backup_timestamp.clone_from(&record.backup_timestamp);
         row.datastore.clone_from(&record.datastore);
         row.datastore_version.clone_from(&record.datastore_version);
+        row.datastore_version_number.clone_from(&record.datastore_version_number);
         row.description.clone_from(&record.description);
         row.metadata.clone_from(&record.metadata);
     }

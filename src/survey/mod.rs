@@ -6,7 +6,11 @@
 mod ask;
 mod catalogs;
 mod chain;
+mod coverage;
 mod draft;
+mod narrow;
+mod openstack;
+mod placing;
 mod probe;
 mod settled;
 mod wanted;
@@ -28,9 +32,11 @@ use crate::regions::{Access, Regions};
 use crate::state::State;
 use crate::store::Pin;
 
+pub use coverage::Coverage;
 pub use probe::Probed;
 
 use catalogs::{Catalogs, Role};
+use placing::Placing;
 use wanted::{Source, WantedList};
 
 /// One source backup to one target, as the plan means it now.
@@ -52,6 +58,10 @@ pub struct Migration {
     pub copy_is_there: bool,
     /// Whether an object lies under the target's name already; only a dry run asks.
     pub exists: bool,
+    /// Whether it is encrypted, and nobody has said that the target's guests have the key.
+    pub lacks_key: bool,
+    /// What the target's catalog is now, if a registered copy is in another one.
+    pub other_catalog: Option<String>,
     /// Where in the plan it comes from.
     pub place: Place,
     /// What the plan says of it.
@@ -91,6 +101,7 @@ impl Migration {
                             | Cause::ParentMissing
                             | Cause::TooLarge
                             | Cause::TargetUnwritable
+                            | Cause::TenantUnknown
                             | Cause::NoCounterpart
                             | Cause::Quota
                     )
@@ -117,6 +128,8 @@ pub struct SourceObject {
     pub recorded_bytes: Option<u64>,
     /// Digests it must have.
     pub expected: Vec<Expected>,
+    /// When its store will delete it by itself, if it says so.
+    pub expires: Option<Timestamp>,
 }
 
 /// Backups that selects did not take, by reason.
@@ -126,6 +139,10 @@ pub struct Skipped {
     pub excepted: u64,
     /// Their records say `FAILED`.
     pub failed: u64,
+    /// Not finished yet: the next run looks again.
+    pub deferred: u64,
+    /// Copied once, and the copy's record deleted by its owner in the target.
+    pub declined: u64,
     /// Wanted by the last run and gone from the source's catalog since.
     pub vanished: u64,
 }
@@ -139,6 +156,8 @@ pub struct Survey {
     pub skipped: Skipped,
     /// Things that would make a run fail and belong to no single migration.
     pub warnings: Vec<Failure>,
+    /// What lies before a run and is no failure; only a dry run looks.
+    pub notes: Vec<String>,
     /// Which regions can be written, if that was tried.
     pub probed: Option<Vec<Probed>>,
 }
@@ -194,11 +213,15 @@ impl Surveyor<'_> {
     /// [`SurveyError`], when the plan as a whole cannot be surveyed. What concerns single migrations is in them.
     pub async fn survey(&self) -> Result<Survey, SurveyError> {
         let mut catalogs = Catalogs::of(self);
+        let mut placing = Placing::of(self);
         let mut skipped = Skipped::default();
         let stores = self.identities().await?;
+        self.narrow_sources(&mut catalogs);
         let mut list = self.wanted(&stores, &mut catalogs, &mut skipped).await?;
+        self.narrow_targets(&mut catalogs, &mut placing, &list).await;
+        skipped.declined = self.leave_declined(&mut catalogs, &mut list).await;
         chain::add_ancestors(self, &stores, &mut catalogs, &mut list).await?;
-        let mut migrations = self.drafts(&stores, &mut catalogs, &list).await;
+        let mut migrations = self.drafts(&stores, &mut catalogs, &mut placing, &list).await;
         let contradictions = chain::contradictions(&stores, &list, &migrations);
         if !contradictions.is_empty() {
             return Err(SurveyError::Plan(contradictions));
@@ -207,15 +230,17 @@ impl Surveyor<'_> {
         ask::copies(self, &mut migrations).await;
         ask::sources(self, &mut migrations).await;
         ask::lost_targets(self, &mut migrations).await;
-        let mut warnings = Vec::new();
+        let (mut warnings, mut notes) = (Vec::new(), Vec::new());
         if self.look_at_targets {
+            ask::segments(self, &mut migrations).await;
             ask::targets(self, &mut migrations, &mut warnings).await;
+            openstack::look(self, &migrations, &mut warnings, &mut notes).await;
         }
         let mut migrations = chain::order(migrations).map_err(SurveyError::Plan)?;
         chain::refuse_below_failures(&mut migrations);
         let gone = self.planned.iter().filter(|id| !list.has(**id)).filter_map(|id| self.rows.get(id));
         skipped.vanished = gone.filter(|row| row.state != State::Completed && row.source_id.is_some()).count() as u64;
-        Ok(Survey { migrations, skipped, warnings, probed: None })
+        Ok(Survey { migrations, skipped, warnings, notes, probed: None })
     }
 
     /// What each region's store is, by number; only the regions that entries use can matter.
@@ -313,6 +338,7 @@ impl Surveyor<'_> {
         let answer = wanted::select(select, ledger, self.now);
         skipped.excepted += answer.excepted;
         skipped.failed += answer.failed;
+        skipped.deferred += answer.deferred;
         Ok(answer.records.iter().map(|record| Source::Id(record.id.to_string())).collect())
     }
 

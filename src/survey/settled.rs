@@ -19,13 +19,17 @@ use crate::state::State;
 impl Surveyor<'_> {
     /// How many rows of `standings`, from its front, are all that the plan wants now, in its order; those behind them
     /// it only keeps. All of them are registered, so a survey would find nothing to do and nothing to write down. None
-    /// whenever that is not plain to see: then a survey tells. Does not look at [`Surveyor::rows`].
-    pub async fn settled(&self, standings: &[Standing]) -> Option<usize> {
+    /// whenever that is not plain to see: then a survey tells. `catalogs` are the stores and catalogs that the rows are
+    /// registered in. Does not look at [`Surveyor::rows`].
+    pub async fn settled(&self, standings: &[Standing], catalogs: &[(String, String)]) -> Option<usize> {
         let asks_catalogs = self.plan.entries.iter().any(|entry| matches!(entry.subject, Subject::Select(_)));
         if asks_catalogs || standings.is_empty() || standings.iter().any(|row| row.state != State::Completed) {
             return None;
         }
         let stores = self.identities().await.ok()?;
+        if !self.are_the_catalogs(&stores, catalogs).await? {
+            return None;
+        }
         // What is wrong with the plan is told by the survey.
         let list = self.wanted(&stores, &mut Catalogs::of(self), &mut Skipped::default()).await.ok()?;
         let (wanted, kept) = standings.split_at_checked(list.items.len())?;
@@ -36,6 +40,20 @@ impl Surveyor<'_> {
         let same = order.len() == wanted.len()
             && order.zip(wanted).all(|(item, row)| item.id == row.id && says_nothing_new(item, row, &stores));
         (whole && same && kept.is_sorted_by_key(|row| row.id)).then_some(wanted.len())
+    }
+}
+
+impl Surveyor<'_> {
+    /// Whether every store that rows lie in still has the catalog that they are registered in.
+    async fn are_the_catalogs(&self, stores: &[String], catalogs: &[(String, String)]) -> Option<bool> {
+        for (store, catalog) in catalogs {
+            for region in (0..stores.len()).filter(|region| stores[*region] == *store) {
+                if self.regions.catalog_identity(region).await.ok()? != *catalog {
+                    return Some(false);
+                }
+            }
+        }
+        Some(true)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the plan's entries come to: one source backup to one target each. Entries that overlap are united.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -93,6 +93,12 @@ impl WantedList {
         Ok(())
     }
 
+    /// Takes out what is not to be copied after all.
+    pub(super) fn remove(&mut self, ids: &HashSet<Uuid>) {
+        self.items.retain(|wanted| !ids.contains(&wanted.id));
+        self.positions = self.items.iter().enumerate().map(|(position, wanted)| (wanted.id, position)).collect();
+    }
+
     /// Whether a migration is wanted.
     pub(super) fn has(&self, id: Uuid) -> bool {
         self.positions.contains_key(&id)
@@ -168,6 +174,8 @@ pub(super) struct Selected<'a> {
     pub(super) excepted: u64,
     /// Matched but not restorable: their records say `FAILED`.
     pub(super) failed: u64,
+    /// Matched but not finished yet.
+    pub(super) deferred: u64,
 }
 
 /// Asks a select of a catalog's records. `except` counts first, then the filters, `latest` last. Newest first.
@@ -195,8 +203,9 @@ pub(super) fn select<'a>(select: &Select, ledger: &'a Ledger, now: Timestamp) ->
         match record.state {
             RecordState::Completed | RecordState::Restored => answer.records.push(record),
             RecordState::Failed => answer.failed += 1,
-            // Not there yet, and not there any more.
-            RecordState::Running(_) | RecordState::Deleted => {}
+            RecordState::Running(_) => answer.deferred += 1,
+            // Not there any more.
+            RecordState::Deleted => {}
         }
     }
     answer.records.sort_by_key(|record| std::cmp::Reverse((created(record), record.id)));
@@ -230,6 +239,13 @@ fn ancestors<'a>(ledger: &'a Ledger, record: &'a Record) -> impl Iterator<Item =
         seen.insert(parent).then(|| ledger.get(parent)).flatten()
     })
     .skip(1)
+}
+
+/// The ids of a record and of all that builds on it, as far as they are there.
+pub(super) fn with_descendants(ledger: &Ledger, id: &str) -> Vec<String> {
+    let id = plain_id(id);
+    let below = ledger.records().filter(|record| ancestors(ledger, record).any(|above| above.id.to_string() == id));
+    std::iter::once(id.clone()).chain(below.map(|record| record.id.to_string())).collect()
 }
 
 /// The record that an `id` names.

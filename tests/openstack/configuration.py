@@ -3,7 +3,7 @@ import getpass
 import os
 import subprocess
 
-from requestlog import TEMPLATE
+from swiftserver import TEMPLATE
 
 PROGRAMS = os.environ['BACKHAUL_OPENSTACK_PROGRAMS']
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -141,8 +141,6 @@ recon_cache_path = {home}/cache
 ''')
     # There is one disk only: by default the proxy would leave it alone for a minute after one 507.
     write(f'{home}/proxy-server.conf', common + f'''bind_port = {ports.of[region]['proxy']}
-log_custom_handlers = requestlog.to_file
-requests_file = {folder}/log/swift-{region}.requests
 [pipeline:main]
 pipeline = catch_errors gatekeeper healthcheck proxy-logging cache listing_formats bulk ratelimit authtoken keystoneauth copy container-quotas account-quotas slo dlo versioned_writes symlink proxy-logging proxy-server
 [app:proxy-server]

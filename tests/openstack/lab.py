@@ -41,8 +41,9 @@ class Lab:
                 'memcached', '-u', getpass.getuser(), '-l', '127.0.0.1', '-p', str(port['memcached']), '-U', '0', '-m', '32', '-I', '2m',
             ], listens(port['memcached']))
             for kind in SWIFT:
-                self._add(starts, 'swift-%s-%s' % (region, kind), program('swift-%s-server' % kind) + [
-                    '%s/swift/%s/%s-server.conf' % (folder, region, kind), '-v',
+                requests = ['%s/log/swift-%s.requests' % (folder, region)] if kind == 'proxy' else []
+                self._add(starts, 'swift-%s-%s' % (region, kind), program('python3')[:-1] + [
+                    HERE + '/swiftserver.py', kind, '%s/swift/%s/%s-server.conf' % (folder, region, kind), *requests,
                 ], answers(ports.url(region, kind) + '/healthcheck') if kind == 'proxy' else listens(port[kind]))
             self._add(starts, 'trove-' + region, program('trove-api') + [
                 '--config-file', '%s/trove/%s/trove.conf' % (folder, region),
@@ -50,8 +51,7 @@ class Lab:
         return starts
 
     def _add(self, starts, name, command, is_ready):
-        path = os.pathsep.join(filter(None, [HERE, os.environ.get('PYTHONPATH')]))
-        starts[name] = (lambda: self.services.start(name, command, {'PYTHONPATH': path}, self.folder), is_ready)
+        starts[name] = (lambda: self.services.start(name, command, folder=self.folder), is_ready)
 
     def names(self, wanted):
         """`swift-region-one` is four."""
@@ -116,6 +116,7 @@ class Lab:
     def _keep(self, told):
         for name, text in (('clouds.yaml', clouds(told)), ('lab.json', json.dumps(told, indent=1))):
             configuration.write('%s/%s.new' % (self.folder, name), text)
+            os.chmod('%s/%s.new' % (self.folder, name), 0o600)
             os.rename('%s/%s.new' % (self.folder, name), '%s/%s' % (self.folder, name))
 
     def add_tenants(self, names):
@@ -180,6 +181,7 @@ def up(folder):
 def hold(folder):
     """Ends with the process that holds the other end of stdin, however that one ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     lab = up(folder)
     try:
         print('ready', flush=True)

@@ -117,12 +117,16 @@ class Shop(Server):
     """A server whose backups are made."""
 
     def __enter__(self):
-        self.install()
-        self.start()
-        # The client's manual, which every incremental would carry whole.
-        self.sql('TRUNCATE help_topic; TRUNCATE help_keyword; TRUNCATE help_relation; TRUNCATE help_category; '
-                 'CREATE DATABASE shop')
         self.rows_of = {}
+        try:
+            self.install()
+            self.start()
+            # The client's manual, which every incremental would carry whole.
+            self.sql('TRUNCATE help_topic; TRUNCATE help_keyword; TRUNCATE help_relation; TRUNCATE help_category; '
+                     'CREATE DATABASE shop')
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def runner(self, backup, id, parent):

@@ -142,13 +142,14 @@ pub fn rows_with_parts(bed: &Bed) -> Vec<(Row, Vec<PartRow>)> {
     rows_in(&bed.database()).expect("the database has its tables")
 }
 
-/// All rows of a database with the rows of their parts; none if it has no tables yet.
+/// All rows of a database with the rows of their parts; none if it has not all its tables yet.
 pub fn rows_in(database: &Path) -> Option<Vec<(Row, Vec<PartRow>)>> {
     let url = DatabaseUrl::parse(&format!("sqlite://{}", database.display())).expect("a path");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let database = match Database::open_reading(&url).await {
-            Err(OpenError::Unfinished { .. }) => return None,
+            // Killed before all its tables were there, or between two steps of the schema.
+            Err(OpenError::Unfinished { .. } | OpenError::Outdated { .. }) => return None,
             opened => opened.expect("the database can be read"),
         };
         let mut all = Vec::new();

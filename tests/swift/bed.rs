@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use backhaul::id::Key;
-use backhaul::openstack::{Auth, Cloud, Domain, Interface, OwnScope, Secret, Session, User};
+use backhaul::openstack::{Auth, Cloud, Domain, Interface, OwnScope, Scope, Secret, Session, User};
 use backhaul::store::{
-    Account, Feed, Metadata, ObjectFacts, Pin, Source, StoreError, StoreErrorKind, StoredPart, SwiftOptions, SwiftStore,
-    Target, Upload,
+    Account, Feed, Metadata, ObjectFacts, Pin, Source, StoreError, StoreErrorKind, StoredPart, SwiftOptions,
+    SwiftStore, Target, Upload,
 };
 use backhaul::throttle::Throttle;
 use bytes::Bytes;
@@ -64,6 +64,11 @@ pub(crate) fn options() -> SwiftOptions {
 
 /// A session of a user of the lab, whose password is its name and `-pw`.
 pub(crate) fn session(openstack: &OpenStack, user: &str, project: &str) -> Session {
+    session_in(openstack, user, project, ONE)
+}
+
+/// The same, where endpoints are those of a region that there may not be.
+pub(crate) fn session_in(openstack: &OpenStack, user: &str, project: &str, region: &str) -> Session {
     let default = || Domain::Id("default".to_owned());
     let cloud = Cloud {
         name: user.to_owned(),
@@ -74,7 +79,7 @@ pub(crate) fn session(openstack: &OpenStack, user: &str, project: &str) -> Sessi
             password: Secret::new(format!("{user}-pw")),
             scope: OwnScope::ProjectName(project.to_owned(), default()),
         },
-        region_name: Some(ONE.to_owned()),
+        region_name: Some(region.to_owned()),
         interface: Interface::Public,
         cacert: None,
         verify: true,
@@ -84,7 +89,7 @@ pub(crate) fn session(openstack: &OpenStack, user: &str, project: &str) -> Sessi
 }
 
 impl Bed {
-    /// None where OpenStack is not installed. The container is named after the test, and is not there yet.
+    /// None where `OpenStack` is not installed. The container is named after the test, and is not there yet.
     pub(crate) fn new(test: &str) -> Option<Self> {
         Self::with(test, options())
     }
@@ -112,20 +117,30 @@ impl Bed {
 
     /// Somebody else's request; `path` is below the account.
     pub(crate) async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let token = self.session.token(&backhaul::openstack::Scope::Own).await.expect("a token");
-        let mut request = self.client.request(method, format!("{}/{path}", self.account));
-        request = request.header("x-auth-token", token.header()).body(Bytes::copy_from_slice(body));
-        for (name, value) in headers {
-            request = request.header(*name, http::HeaderValue::from_bytes(value.as_bytes()).expect("a value"));
+        // A Keystone that has just started refuses to check tokens while it reads its rules.
+        let mut is_second = false;
+        loop {
+            let token = self.session.token(&Scope::Own).await.expect("a token");
+            let mut request = self.client.request(method.clone(), format!("{}/{path}", self.account));
+            request = request.header("x-auth-token", token.header()).header("content-length", body.len());
+            request = request.body(Bytes::copy_from_slice(body));
+            for (name, value) in headers {
+                request = request.header(*name, http::HeaderValue::from_bytes(value.as_bytes()).expect("a value"));
+            }
+            let answer = request.send().await.expect("an answer");
+            let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+            if status != 401 || is_second {
+                return Answer { status, headers, body: answer.bytes().await.expect("a body") };
+            }
+            self.session.rejected(&Scope::Own, &token);
+            is_second = true;
         }
-        let answer = request.send().await.expect("an answer");
-        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        Answer { status, headers, body: answer.bytes().await.expect("a body") }
     }
 
     /// Somebody else writes an object into the container, which is made if need be.
     pub(crate) async fn write(&self, object: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        self.ask(Method::PUT, &self.container, &[], b"").await;
+        let made = self.ask(Method::PUT, &self.container, &[], b"").await;
+        assert!(matches!(made.status, 201 | 202), "{made:?}");
         let answer = self.ask(Method::PUT, &format!("{}/{object}", self.container), headers, body).await;
         assert!(matches!(answer.status, 201 | 202), "{answer:?}");
         answer

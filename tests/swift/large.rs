@@ -54,7 +54,12 @@ async fn a_second_attempt_finds_the_name_taken_and_only_its_own_segments_go() {
     let (first, second) = (begin(&bed, "a.gz", TOKEN).await, begin(&bed, "a.gz", OTHER).await);
     let parts = bed.send(&first, &SEGMENTS).await;
     let others = bed.send(&second, &SEGMENTS).await;
-    let near = [format!("a_{OTHER}_1"), format!("a_{OTHER}_0000000x"), format!("ab_{OTHER}_00000000"), "a_00000000".to_owned()];
+    let near = [
+        format!("a_{OTHER}_1"),
+        format!("a_{OTHER}_0000000x"),
+        format!("ab_{OTHER}_00000000"),
+        "a_00000000".to_owned(),
+    ];
     for name in &near {
         bed.write(name, &[], b"somebody else's").await;
     }
@@ -184,11 +189,14 @@ async fn a_damaged_or_replaced_manifest_is_told_of_with_the_segment() {
     let facts = bed.head("a").await;
     let (key, pin) = (bed.key("a"), Pin { etag: facts.etag, size: 12 });
     assert_eq!(bed.read("a", 5).await.expect("readable"), b"zeroone!two!");
+    bed.store.check_segments(&key, &pin).await.expect("all there");
     bed.write("s1", &[], b"bad!").await;
-    refused(bed.store.read(&key, 2..6, &pin, &|_| ()).await, StoreErrorKind::Changed, "segment 1 (swift-damaged");
+    refused(bed.store.check_segments(&key, &pin).await, StoreErrorKind::Changed, "/s1) is another one now: 4 bytes");
+    refused(bed.store.read(&key, 2..6, &pin, &|_| ()).await, StoreErrorKind::Changed, "segment 1 (/swift-damaged");
     assert_eq!(bed.store.read(&key, 8..12, &pin, &|_| ()).await.expect("another segment").bytes, "two!");
     bed.ask(Method::DELETE, &format!("{}/s1", bed.container), &[], b"").await;
     refused(bed.read("b", 100).await, StoreErrorKind::Missing, "/s1) is missing");
+    refused(bed.store.check_segments(&bed.key("b"), &pin).await, StoreErrorKind::Missing, "/s1) is not there");
     bed.write_manifest("a", r#"[{"path": "CONTAINER/s2"}]"#).await;
     let other = bed.another_process();
     refused(other.segments(&key, &pin).await, StoreErrorKind::Changed, "from 12 to 4 bytes");

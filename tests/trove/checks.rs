@@ -198,7 +198,7 @@ pub(crate) async fn counts_right_when_many_register(server: &Server) {
 }
 
 pub(crate) async fn looks_again_when_no_reply_came(server: &Server) {
-    let way = Cutter::before(server.port).await;
+    let way = Cutter::before(server.port, b"COMMIT").await;
     let address = Address::parse(&server.url("least", way.port)).expect("an address");
     let trove = TroveDatabase::connect(&address, QuotaRule::Respect, 50).await.expect("it connects");
     trove.register(&backup("cut")).await.expect("it is there after all");

@@ -1,4 +1,4 @@
-//! A way to a database that is cut off once, just after a commit was done and before its reply comes through.
+//! A way to a server that is cut off once, just after it has done something and before its reply comes through.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,8 @@ impl Drop for Cutter {
 }
 
 impl Cutter {
-    pub(crate) async fn before(server: u16) -> Self {
+    /// `word` in what is sent tells what the reply of is lost.
+    pub(crate) async fn before(server: u16, word: &'static [u8]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let has_cut = Arc::new(AtomicBool::new(false));
@@ -27,7 +28,7 @@ impl Cutter {
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(("127.0.0.1", server)).await.expect("the server listens");
-                tokio::spawn(pass(client, server, Arc::clone(&cut)));
+                tokio::spawn(pass(client, server, word, Arc::clone(&cut)));
             }
         });
         Self { port, has_cut, task }
@@ -38,15 +39,15 @@ impl Cutter {
     }
 }
 
-/// Hands bytes on, until a commit's reply is there that nobody is to hear.
-async fn pass(mut client: TcpStream, mut server: TcpStream, has_cut: Arc<AtomicBool>) {
+/// Hands bytes on, until a reply is there that nobody is to hear.
+async fn pass(mut client: TcpStream, mut server: TcpStream, word: &[u8], has_cut: Arc<AtomicBool>) {
     let (mut asked, mut answered) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
     let mut deaf = false;
     loop {
         tokio::select! {
             read = client.read(&mut asked) => match read {
                 Ok(length @ 1..) => {
-                    if asked[..length].windows(6).any(|word| word == b"COMMIT") {
+                    if asked[..length].windows(word.len()).any(|part| part == word) {
                         deaf = !has_cut.swap(true, Ordering::SeqCst);
                     }
                     if server.write_all(&asked[..length]).await.is_err() {

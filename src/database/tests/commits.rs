@@ -3,7 +3,7 @@
 use futures::future::join_all;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
-use super::super::{Copied, CopyStart, DatabaseError};
+use super::super::{Copied, CopyStart, DatabaseError, RecordPlace};
 use super::{Fixture, PLAN, Place, copied, failure, part, row, run, start};
 use crate::state::State;
 
@@ -51,7 +51,7 @@ async fn whole_copies_of_many_rows_take_few_commits(on: Place) {
     let claims = fixture.database.claim_register(&seen, run(), "batch").await.expect("written");
     let lost: Vec<_> = claims.iter().enumerate().filter(|(_, claim)| claim.is_none()).map(|(at, _)| at).collect();
     assert_eq!(lost, [500, 501]);
-    let claims: Vec<_> = claims.into_iter().flatten().map(|claim| (claim, "batch".to_owned())).collect();
+    let claims: Vec<_> = claims.into_iter().flatten().map(|claim| (claim, RecordPlace::object("batch"))).collect();
     assert_eq!(fixture.database.registered(&claims).await.expect("written"), [true; 500]);
     let standings = fixture.database.standings(PLAN).await.expect("readable");
     assert!(standings.rows.iter().map(|row| (row.id, row.state)).eq(rows.iter().map(|row| (row.id, State::Completed))));

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::connect::Connector;
 use super::url::Place as UrlPlace;
-use super::{Claim, Copied, CopyStart, Database, DatabaseUrl, Holder, PartRow, Row};
+use super::{Claim, Copied, CopyStart, Database, DatabaseUrl, Holder, PartRow, RecordPlace, Row};
 use crate::failure::{Cause, Failure};
 use crate::id::Sha256Digest;
 use crate::lease::Terms;
@@ -93,7 +93,7 @@ impl Fixture {
             State::Saving => self.database.copied(claim, copied()).await,
             State::Completed => {
                 assert!(self.database.copied(claim, copied()).await.expect("written"));
-                Ok(self.database.registered(&[(claim, "r".into())]).await.expect("written")[0])
+                Ok(self.database.registered(&[(claim, RecordPlace::object("r"))]).await.expect("written")[0])
             }
             State::Failed => self.database.failed(claim, State::Building, &failure(), true).await,
         };
@@ -182,6 +182,7 @@ fn copied() -> Copied {
         sha256: Sha256Digest([0xcd; 32]),
         verified: "read back".into(),
         etag: Some("target-etag".into()),
+        in_parts: true,
     }
 }
 

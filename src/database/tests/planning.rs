@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::super::{DatabaseError, NewRun, Row};
+use super::super::{DatabaseError, NewRun, RecordPlace, Row};
 use super::{Fixture, PLAN, Place, copied, failure, holder, row, run, start};
 use crate::id::Sha256Digest;
 use crate::state::State;
@@ -116,7 +116,7 @@ async fn what_describes_a_backup_follows_the_plan_until_it_is_registered(on: Pla
     assert_eq!(after, expected);
 
     assert!(fixture.database.copied(claim, copied()).await.expect("written"));
-    assert_eq!(fixture.database.registered(&[(claim, "r".into())]).await.expect("written"), [true]);
+    assert_eq!(fixture.database.registered(&[(claim, RecordPlace::object("r"))]).await.expect("written"), [true]);
     assert!(!fixture.database.save_plan(PLAN, &[planned]).await.expect("nothing to do"));
 }
 

@@ -5,7 +5,7 @@ use proptest::strategy::ValueTree;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use uuid::Uuid;
 
-use super::super::{Claim, Database, Row};
+use super::super::{Claim, Database, RecordPlace, Row};
 use super::{Fixture, PLAN, Place, copied, failure, part, row, start};
 use crate::state::State;
 
@@ -126,7 +126,7 @@ impl Claimant {
             Act::Part(number) => database.part_done(claim, part(number), None, 1).await,
             Act::AttemptFailed(state) => database.attempt_failed(claim, state, 2, &failure()).await,
             Act::Copied => database.copied(claim, copied()).await,
-            Act::Registered => database.registered(&[(claim, "r".into())]).await.map(|done| done[0]),
+            Act::Registered => database.registered(&[(claim, RecordPlace::object("r"))]).await.map(|done| done[0]),
             Act::Failed(from, keep) => database.failed(claim, from, &failure(), keep).await,
             Act::Drained => database.drained(claim).await,
             Act::Released => database.released(claim).await,

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::super::{Claim, CopyStart, Database, DatabaseError, Row};
+use super::super::{Claim, CopyStart, Database, DatabaseError, RecordPlace, Row};
 use super::{Fixture, Place, copied, failure, part, run, start};
 use crate::failure::{Cause, Failure};
 use crate::state::State;
@@ -54,7 +54,7 @@ impl Claimed {
                 .claim_register(&[(claim.id(), claim.token())], run(), "record-1")
                 .await
                 .map(|claims| claims[0].is_some()),
-            Self::Registered => database.registered(&[(claim, "r".into())]).await.map(|done| done[0]),
+            Self::Registered => database.registered(&[(claim, RecordPlace::object("r"))]).await.map(|done| done[0]),
             Self::Failed(from) => database.failed(claim, from, &failure(), false).await,
             Self::Drained => database.drained(claim).await,
             Self::Released => database.released(claim).await,
@@ -191,7 +191,7 @@ async fn a_whole_life(on: Place) {
 
     let claims = database.claim_register(&[(row.id, saving.claim)], run(), "record-1").await.expect("written");
     let claim = claims[0].expect("free");
-    assert_eq!(database.registered(&[(claim, "r".into())]).await.expect("written"), [true]);
+    assert_eq!(database.registered(&[(claim, RecordPlace::object("r"))]).await.expect("written"), [true]);
     let completed = fixture.row(row.id).await;
     assert_eq!(
         (completed.state, completed.claimed_by, completed.record.as_deref()),
@@ -222,7 +222,10 @@ async fn one_transaction_registers_those_that_are_still_claimed(on: Place) {
     assert_eq!(claims.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, false]);
     let claim = claims[0].expect("claimed");
     assert_eq!(
-        database.registered(&[(claim_a, "r".into()), (claim, "r".into())]).await.expect("written"),
+        database
+            .registered(&[(claim_a, RecordPlace::object("r")), (claim, RecordPlace::object("r"))])
+            .await
+            .expect("written"),
         [false, true]
     );
     assert_eq!(database.commits(), before + 2);

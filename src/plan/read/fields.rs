@@ -3,7 +3,7 @@
 use super::{Kind, Node, Place, Problem, Reader, Value};
 use crate::plan::reference::Reference;
 use crate::plan::scalar::Meaning;
-use crate::plan::shape::{KEYS_MAX, Key, Shape};
+use crate::plan::shape::{KEYS_MAX, Key, PLAN, Shape};
 use crate::suggest;
 
 /// A mapping whose keys are known.
@@ -49,7 +49,15 @@ impl<'s> Reader<'s> {
             fields.found[at] = Some((key.place, value));
             self.check_empty(key, value, known);
         }
-        let missing = shape.keys.iter().enumerate().filter(|(at, key)| key.required && fields.found[*at].is_none());
+        // A file of regions alone has neither name nor backups.
+        let may_lack =
+            |key: &Key| self.regions_alone && shape.what == PLAN.what && matches!(key.name, "name" | "backups");
+        let missing: Vec<_> = shape
+            .keys
+            .iter()
+            .enumerate()
+            .filter(|(at, key)| key.required && fields.found[*at].is_none() && !may_lack(key))
+            .collect();
         for (_, key) in missing {
             let problem = Problem::error(node.place, format!("{} has no `{}`", shape.what, key.name));
             self.problems.push(problem.hint(format!("add `{}:` ({})", key.name, first_sentence(key.doc))));

@@ -65,16 +65,31 @@ pub fn read(path: &Path) -> Result<Loaded, Refused> {
     }
 }
 
+/// As [`read`], of a file that need not have `name` and `backups`: those that it lacks are empty.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_regions(path: &Path) -> Result<Loaded, Refused> {
+    match file::read(path) {
+        Ok(bytes) => parse_as(&bytes, path, true),
+        Err(problem) => Err(refused(vec![problem], 0, "", path)),
+    }
+}
+
 /// Reads a plan from `text`, as if it were the file at `path`, which is not touched.
 ///
 /// # Errors
 /// [`Refused`], with all problems of the text.
 pub fn parse(text: &[u8], path: &Path) -> Result<Loaded, Refused> {
+    parse_as(text, path, false)
+}
+
+fn parse_as(text: &[u8], path: &Path, regions_alone: bool) -> Result<Loaded, Refused> {
     if let Err(problem) = file::check_size(text.len() as u64) {
         return Err(refused(vec![problem], 0, "", path));
     }
     let source = file::decode(text).map_err(|(problem, readable)| refused(vec![*problem], 0, readable, path))?;
-    let mut reader = Reader::new(source);
+    let mut reader = Reader { regions_alone, ..Reader::new(source) };
     let plan = reader.plan(path);
     let is_wrong = reader.problems.errors() > 0;
     let (problems, omitted) = reader.problems.into_sorted();
@@ -99,6 +114,8 @@ fn refused(problems: Vec<Problem>, omitted: usize, source: &str, path: &Path) ->
 struct Reader<'s> {
     source: &'s str,
     problems: Problems,
+    /// Whether nothing but regions is asked for: name and backups may be left out.
+    regions_alone: bool,
     regions: Vec<Region>,
     /// Also of regions that are wrong: they are no unknown ones.
     index: HashMap<Arc<str>, RegionIndex>,
@@ -113,6 +130,7 @@ impl<'s> Reader<'s> {
         Self {
             source,
             problems: Problems::default(),
+            regions_alone: false,
             regions: Vec::new(),
             index: HashMap::new(),
             same_store: Vec::new(),
@@ -153,10 +171,11 @@ impl<'s> Reader<'s> {
         let entries = self.backups(&fields, &defaults);
         self.check_part_fits(&fields, defaults.part_size, limits.memory);
         Some(Plan {
-            name: name?,
+            name: if self.regions_alone { name.unwrap_or_default() } else { name? },
             folder,
             database,
             regions: std::mem::take(&mut self.regions),
+            default_to: defaults.to.as_deref().map(<[RegionIndex]>::to_vec).unwrap_or_default(),
             part_size: defaults.part_size,
             verify: defaults.verify,
             name_template: defaults.name_template,

@@ -132,7 +132,7 @@ impl<'s> Reader<'s> {
     fn http(&mut self, fields: &Fields<'_, 's>) -> HttpSpec {
         let insecure = self.boolean(fields, "insecure").unwrap_or(false);
         let endpoint = self.part(fields, "endpoint", |text| Endpoint::parse(text, insecure).map(drop));
-        let is_plain = endpoint.as_ref().is_some_and(|endpoint| may_be_plain(endpoint));
+        let is_plain = endpoint.as_ref().is_some_and(may_be_plain);
         self.warn_of_insecure(fields, insecure, is_plain);
         self.http_to(fields, insecure, endpoint)
     }

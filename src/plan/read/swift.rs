@@ -10,7 +10,7 @@ impl<'s> Reader<'s> {
     pub(super) fn swift(&mut self, fields: &Fields<'_, 's>) -> Option<(StoreSpec, String)> {
         let insecure = self.boolean(fields, "insecure").unwrap_or(false);
         let is_v1 = self.choice(fields, "auth") == Some("v1");
-        let login = if is_v1 { self.v1(fields, insecure) } else { self.keystone(fields) };
+        let login = if is_v1 { self.v1(fields, insecure) } else { Some(self.keystone(fields)) };
         let account = self.account(fields, is_v1);
         let container = self.part(fields, "container", address::check_swift_container);
         let storage_policy = self.reference(fields, "storage_policy");
@@ -25,7 +25,7 @@ impl<'s> Reader<'s> {
         Some((StoreSpec::Swift(spec), place))
     }
 
-    fn keystone(&mut self, fields: &Fields<'_, 's>) -> Option<SwiftLogin> {
+    fn keystone(&mut self, fields: &Fields<'_, 's>) -> SwiftLogin {
         for name in ["auth_url", "user", "key"] {
             let Some(place) = fields.key(name) else { continue };
             let problem = Problem::error(place, format!("`{name}` goes with `auth: v1`"));
@@ -33,7 +33,7 @@ impl<'s> Reader<'s> {
                 problem.hint("add `auth: v1`, or remove it: for Keystone the credentials are those of `clouds.yaml`"),
             );
         }
-        Some(SwiftLogin::Keystone(self.cloud(fields)))
+        SwiftLogin::Keystone(self.cloud(fields))
     }
 
     /// Which cloud is meant.

@@ -371,7 +371,8 @@ fn a_plan_with_the_essentials_is_short() {
 fn written_for_any_folder(path: &str, database: &str) -> Result<(String, String), NotSavable> {
     let text = format!(
         "version: 1\nname: t\ndatabase: \"{database}\"\nregions: {{ a: {{ store: {{ type: file, path: \"{path}\" }} }}, \
-         b: {{ store: {{ type: gcs, bucket: abc, service_account_file: \"{path}\", ca_file: \"{path}\" }} }} }}\n\
+         b: {{ store: {{ type: gcs, bucket: abc, service_account_file: \"{path}\", ca_file: \"{path}\" }}, tenants: \"{path}\" }}, \
+         c: {{ store: {{ type: swift, ca_file: \"{path}\" }} }} }}\n\
          backups: [{{ id: x, from: a, to: [b] }}]\n"
     );
     let plan = parse(text.as_bytes(), Path::new("/plans/p.yaml")).expect("accepted").plan;
@@ -386,6 +387,9 @@ fn written_for_any_folder(path: &str, database: &str) -> Result<(String, String)
     let WrittenStore::File { path, .. } = &written.regions[0].1.store else { panic!("a folder") };
     let WrittenStore::Gcs(gcs) = &written.regions[1].1.store else { panic!("a bucket") };
     assert_eq!((Some(path), Some(path)), (gcs.service_account_file.as_ref(), gcs.http.ca_file.as_ref()));
+    assert_eq!(written.regions[1].1.records.tenants, Some(WrittenTenants::File(path.clone())));
+    let WrittenStore::Swift(swift) = &written.regions[2].1.store else { panic!("a Swift") };
+    assert_eq!(swift.http.ca_file.as_ref(), Some(path));
     Ok((path.clone(), written.database.expect("it has one")))
 }
 

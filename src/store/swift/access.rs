@@ -24,12 +24,7 @@ impl SwiftStore {
     pub(super) async fn granted(&self, attempt: Attempt<'_>, account: Option<&str>) -> Result<Granted, StoreError> {
         let failed = |error: OpenStackError| no_way_in(attempt, error);
         let session = &self.inner.session;
-        let own = session.endpoint(&Scope::Own, Service::ObjectStore).await.map_err(failed)?;
-        let (base, own) = split_storage_url(&own).ok_or_else(|| {
-            let why = format!("the storage URL {own} has no account at its end");
-            attempt.refused(StoreErrorKind::Refused, why).hint("correct the endpoint of `object-store` in the catalog")
-        })?;
-        let base = self.inner.options.endpoint.clone().unwrap_or(base);
+        let (base, own) = self.storage(attempt).await?;
         let scope = match (self.inner.options.account, account) {
             (Account::PerTenant(TenantAccess::EachProject), Some(account)) if account != own => {
                 let own_project = session.token(&Scope::Own).await.map_err(failed)?.project_id.clone();
@@ -47,6 +42,28 @@ impl SwiftStore {
         };
         let token = session.token(&scope).await.map_err(failed)?;
         Ok(Granted { base, account: account.map_or(own, str::to_owned), token, scope })
+    }
+
+    /// The storage URL up to the API's version, and the account of the own token.
+    async fn storage(&self, attempt: Attempt<'_>) -> Result<(Url, String), StoreError> {
+        let session = &self.inner.session;
+        let listed = match (session.endpoint(&Scope::Own, Service::ObjectStore).await, &self.inner.options.endpoint) {
+            (Ok(listed), _) => listed,
+            // The plan says where it is, and what is in no catalog has the name that Swift gives by itself.
+            (Err(error), Some(base)) if error.kind == ErrorKind::NotFound => {
+                let token = session.token(&Scope::Own).await.map_err(|error| no_way_in(attempt, error))?;
+                let project = token.project_id.as_ref().ok_or_else(|| no_way_in(attempt, error))?;
+                return Ok((base.clone(), format!("AUTH_{project}")));
+            }
+            (Err(error), _) => return Err(no_way_in(attempt, error)),
+        };
+        let (base, own) = split_storage_url(&listed).ok_or_else(|| {
+            let why = format!("the storage URL {listed} has no account at its end");
+            let hint = "correct the endpoint of `object-store` in the catalog: it ends in `AUTH_%(project_id)s` \
+                        (Ceph's gateway: also `rgw swift account in url = true`)";
+            attempt.refused(StoreErrorKind::Refused, why).hint(hint)
+        })?;
+        Ok((self.inner.options.endpoint.clone().unwrap_or(base), own))
     }
 }
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use http::{HeaderMap, Method};
+use tokio_util::sync::CancellationToken;
 
 use super::SwiftStore;
 use super::access::Granted;
@@ -136,7 +137,12 @@ impl SwiftStore {
     pub(super) async fn send(&self, attempt: Attempt<'_>, place: &Place, headers: HeaderMap, feed: Feed) -> Called {
         let granted = self.granted(attempt, place.account.as_deref()).await?;
         let is_cut = Arc::new(AtomicBool::new(false));
-        let body = Outgoing::Stream { size: feed.size, chunks: chunks(feed, Arc::clone(&is_cut)) };
+        // A server may answer before it has read all of it. Whoever fills the feed is not to go on for nobody then.
+        let over = CancellationToken::new();
+        let _over = over.clone().drop_guard();
+        let size = feed.size;
+        let chunks = chunks(feed, Arc::clone(&is_cut)).take_until(over.cancelled_owned()).boxed();
+        let body = Outgoing::Stream { size, chunks };
         let request = request(&granted, Method::PUT, At::Object(place), &[], headers, body);
         let sent = self.inner.patience.once(|| async {
             let sent = async {

@@ -4,9 +4,17 @@ use crate::http::{Answer, GaveUp, Trouble};
 use crate::store::attempt::Attempt;
 use crate::store::{StoreError, StoreErrorKind};
 
+/// What reading is called in attempts.
+pub(super) const READ: &str = "read";
+
 impl Attempt<'_> {
     /// The error for a call to Swift that was given up.
     pub(super) fn given_up(self, gave_up: &GaveUp) -> StoreError {
+        // Of a write it says that the same name was written at the same time.
+        if gave_up.answer.status == Some(409) && self.doing != READ {
+            let why = gave_up.answer.in_words().unwrap_or_default();
+            return self.refused(StoreErrorKind::Unreachable, why);
+        }
         let mut why = reason(gave_up);
         if gave_up.tries > 1 {
             why = format!("{why} ({} tries)", gave_up.tries);
@@ -27,7 +35,7 @@ fn kind(gave_up: &GaveUp) -> StoreErrorKind {
     match answer.status {
         Some(404) => StoreErrorKind::Missing,
         Some(409 | 412) => StoreErrorKind::Changed,
-        Some(413) if is_quota(answer) => StoreErrorKind::NoSpace,
+        Some(413) if is_quota(answer) => StoreErrorKind::Quota,
         Some(416) => StoreErrorKind::Short,
         Some(422) => StoreErrorKind::Differs,
         Some(507) => StoreErrorKind::NoSpace,
@@ -116,7 +124,7 @@ mod tests {
             (401, StoreErrorKind::Refused),
             (403, StoreErrorKind::Refused),
             (404, StoreErrorKind::Missing),
-            (409, StoreErrorKind::Changed),
+            (409, StoreErrorKind::Unreachable),
             (412, StoreErrorKind::Changed),
             (416, StoreErrorKind::Short),
             (422, StoreErrorKind::Differs),
@@ -127,9 +135,14 @@ mod tests {
             assert_eq!(error(status, None).kind, kind, "{status}");
         }
         let quota = error(413, Some("Upload exceeds quota"));
-        assert_eq!(quota.kind, StoreErrorKind::NoSpace);
+        assert_eq!(quota.kind, StoreErrorKind::Quota);
         assert_eq!(quota.message, "cannot write `c/o` in swift:host: host:8080 answered 413: Upload exceeds quota");
         assert!(quota.hint.is_some_and(|hint| hint.contains("quota")));
+        let attempt = Attempt { store: "swift:host", doing: READ, name: "c/o" };
+        let answer = Answer { status: Some(409), host: "host:8080".into(), ..Answer::default() };
+        let gave_up = GaveUp { error: String::new(), answer, tries: 1, transient: false, repeated: false };
+        let damaged = attempt.given_up(&gave_up);
+        assert!(damaged.kind == StoreErrorKind::Changed && damaged.message.contains("missing or altered"), "{damaged}");
         assert_eq!(error(413, Some("Your request is too large")).kind, StoreErrorKind::Refused);
     }
 

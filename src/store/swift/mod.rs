@@ -6,6 +6,7 @@
 
 mod access;
 mod ask;
+mod check;
 mod container;
 mod error;
 mod headers;
@@ -18,6 +19,7 @@ mod puts;
 mod segments;
 mod source;
 mod target;
+mod tenancy;
 mod update;
 
 use std::collections::{HashMap, HashSet};

@@ -82,6 +82,10 @@ pub(super) fn split_storage_url(url: &Url) -> Option<(Url, String)> {
     base.set_fragment(None);
     let account = url.path_segments()?.rfind(|part| !part.is_empty())?.to_owned();
     base.path_segments_mut().ok()?.pop_if_empty().pop();
+    let is_version = account.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    if is_version {
+        return None;
+    }
     let account = percent_encoding::percent_decode_str(&account).decode_utf8().ok()?.into_owned();
     (base.path().len() > 1).then_some((base, account))
 }
@@ -171,6 +175,8 @@ mod tests {
         let both = |base: &str, account: &str| Some((base.parse().expect("a URL"), account.to_owned()));
         assert_eq!(split("https://h/v1/AUTH_x"), both("https://h/v1", "AUTH_x"));
         assert_eq!(split("https://h/swift/v1/AUTH_x/"), both("https://h/swift/v1", "AUTH_x"));
-        assert_eq!(split("https://h/v1"), None);
+        for without in ["https://h/v1", "https://h/swift/v1", "https://h/v1.0/", "https://h/"] {
+            assert_eq!(split(without), None, "{without}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use http::{HeaderMap, Method};
 
 use super::SwiftStore;
 use super::ask::{Answered, Ask, At};
+use super::error::READ;
 use super::headers::{Kind, Shown, hex, text, unquoted};
 use super::manifest::Manifest;
 use super::place::Place;
@@ -22,13 +23,10 @@ pub(super) const NEWEST: HeaderName = HeaderName::from_static("x-newest");
 
 impl Source for SwiftStore {
     async fn head(&self, key: &Key) -> Result<ObjectFacts, StoreError> {
-        let place = self.place("read", key)?;
-        let attempt = self.attempt("read", key.as_str());
+        let place = self.place(READ, key)?;
+        let attempt = self.attempt(READ, key.as_str());
         let shown = self.look(attempt, &place).await?.ok_or_else(|| missing(attempt))?;
-        if let Some(other) = &shown.link_to {
-            let why = format!("it is a symbolic link (to {other}), which Backhaul does not copy");
-            return Err(attempt.refused(StoreErrorKind::Refused, why).hint("plan the object that it leads to"));
-        }
+        no_link(attempt, &shown)?;
         if shown.kind == Kind::Static {
             self.know_manifest(key, &shown.facts.etag);
         }
@@ -39,8 +37,8 @@ impl Source for SwiftStore {
     /// segment, each pinned to the MD5 that the manifest says: Swift itself would hold back small ones, and would end
     /// an answer without a word where one is missing.
     async fn read(&self, key: &Key, range: Range<u64>, pin: &Pin, seen: Seen<'_>) -> Result<Read, StoreError> {
-        let place = self.place("read", key)?;
-        let attempt = self.attempt("read", key.as_str());
+        let place = self.place(READ, key)?;
+        let attempt = self.attempt(READ, key.as_str());
         let is_whole = range.start == 0 && range.end == pin.size;
         if range.is_empty() && !is_whole {
             return Ok(Read { bytes: Bytes::new(), facts: None });
@@ -59,6 +57,7 @@ impl Source for SwiftStore {
         };
         let total = total_size(&read.answer.headers).or(is_whole.then_some(pin.size));
         let shown = Shown::read(&read.answer.headers, total).map_err(|why| no_swift(attempt, why))?;
+        no_link(attempt, &shown)?;
         if shown.kind == Kind::Static {
             self.know_manifest(key, &shown.facts.etag);
         }
@@ -73,8 +72,8 @@ impl Source for SwiftStore {
     }
 
     async fn segments(&self, key: &Key, pin: &Pin) -> Result<Option<Arc<[Segment]>>, StoreError> {
-        let place = self.place("read", key)?;
-        let attempt = self.attempt("read", key.as_str());
+        let place = self.place(READ, key)?;
+        let attempt = self.attempt(READ, key.as_str());
         if !self.is_known_manifest(key, &pin.etag) {
             let shown = self.look(attempt, &place).await?.ok_or_else(|| missing(attempt))?;
             if shown.facts.etag != pin.etag || shown.facts.size != pin.size {
@@ -199,7 +198,7 @@ impl SwiftStore {
         let etag = hex(segment.md5);
         let is_whole = range.start == 0 && range.end == segment.size;
         let damaged = |kind, what: &str| {
-            let why = format!("its segment {number} ({}) {what}", place.path());
+            let why = format!("its segment {number} (/{}) {what}", place.path());
             let hint = "the backup is damaged where it lies: make a new one, or leave this one out";
             attempt.refused(kind, why).hint(hint)
         };
@@ -216,6 +215,13 @@ impl SwiftStore {
             Err(gave_up) => Err(attempt.given_up(&gave_up)),
         }
     }
+}
+
+/// A link's facts are those of another object, which may be replaced, or become a link itself.
+fn no_link(attempt: Attempt<'_>, shown: &Shown) -> Result<(), StoreError> {
+    let Some(other) = &shown.link_to else { return Ok(()) };
+    let why = format!("it is a symbolic link (to {other}), which Backhaul does not copy");
+    Err(attempt.refused(StoreErrorKind::Refused, why).hint("plan the object that it leads to"))
 }
 
 fn joined(pieces: &[Bytes]) -> Bytes {

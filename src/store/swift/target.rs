@@ -136,7 +136,9 @@ impl Target for SwiftStore {
     }
 
     async fn publish(&self, upload: &Upload, parts: &[StoredPart], size: u64) -> Result<ObjectFacts, StoreError> {
-        self.publish_manifest(upload, parts, size).await
+        let published = self.publish_manifest(upload, parts, size).await?;
+        lock(&self.inner.begun).remove(&upload.token);
+        Ok(published)
     }
 
     /// A store has no caches of this machine before it.

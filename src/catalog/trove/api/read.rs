@@ -26,6 +26,16 @@ impl TroveApi {
         self.read_ledger(projects).await.map_err(CatalogError)
     }
 
+    /// The project that the token is for, if it is for one.
+    ///
+    /// # Errors
+    /// As [`TroveApi::ledger`].
+    pub async fn own_project(&self) -> Result<Option<String>, Failure> {
+        let token = self.session.token(&Scope::Own).await.map_err(Trouble::Session);
+        let token = token.map_err(|trouble| trouble.failure("find its own project", Cause::SourceUnreadable))?;
+        Ok(token.project_id.clone())
+    }
+
     async fn read_ledger(&self, projects: Option<&[String]>) -> Result<Ledger, Failure> {
         let mut ledger = Ledger::default();
         let mut versions = None;
@@ -76,12 +86,17 @@ impl TroveApi {
         Ok(all)
     }
 
-    /// The datastore versions of the region that are switched on.
+    /// The datastore versions of the region that are switched on. Asked with the cloud entry's own token, or, where that is
+    /// for no project, with one of `project`.
     ///
     /// # Errors
     /// When Trove cannot be reached, or does not let us look.
-    pub async fn versions(&self) -> Result<Vec<DatastoreVersion>, Failure> {
-        self.versions_as(&Scope::Own).await
+    pub async fn versions(&self, project: Option<&str>) -> Result<Vec<DatastoreVersion>, Failure> {
+        let scope = match (self.own_project().await?, project) {
+            (None, Some(project)) => Scope::Project(project.to_owned()),
+            _ => Scope::Own,
+        };
+        self.versions_as(&scope).await
     }
 
     async fn versions_as(&self, scope: &Scope) -> Result<Vec<DatastoreVersion>, Failure> {

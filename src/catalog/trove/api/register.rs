@@ -2,8 +2,10 @@
 //! whenever an answer did not come.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::wire::{Backup, Made, restore_from};
 use super::{Trouble, TroveApi, read};
@@ -14,8 +16,18 @@ use crate::catalog::trove::quota;
 use crate::failure::{Cause, Failure};
 use crate::openstack::Scope;
 
+/// How long a listing is believed: another run may be registering the same copies.
+const FRESH: Duration = Duration::from_secs(10);
+
 /// What lies in a project, once it was listed.
-pub(super) type Listing = Arc<Mutex<Option<Vec<Backup>>>>;
+pub(super) type Listing = Arc<Mutex<Option<Listed>>>;
+
+/// What was there, and when.
+#[derive(Debug)]
+pub(super) struct Listed {
+    at: Instant,
+    backups: Vec<Backup>,
+}
 
 impl TroveApi {
     /// Registers a copy in its project, and answers its id there; [`NewBackup::id`], times and checksum are not told to
@@ -46,7 +58,7 @@ impl TroveApi {
                 crate::fault::point("trove-after-post");
                 let id = made.backup.id.clone();
                 if let Some(listed) = listing.as_mut() {
-                    listed.push(made.backup);
+                    listed.backups.push(made.backup);
                 }
                 return Ok(id);
             }
@@ -63,19 +75,20 @@ impl TroveApi {
         Err(not_registered(trouble, backup))
     }
 
-    /// What the project has; asked once.
-    async fn listed<'a>(&self, scope: &Scope, listing: &'a mut Option<Vec<Backup>>) -> Result<&'a [Backup], Failure> {
-        let listed = match listing.take() {
-            Some(listed) => listed,
-            None => self.list(scope, "").await.map_err(|trouble| {
-                let project = match scope {
-                    Scope::Project(project) => project,
-                    Scope::Own => "",
-                };
-                trouble.failure(&format!("list the backups of project `{project}`"), Cause::TargetUnwritable)
-            })?,
-        };
-        Ok(listing.insert(listed))
+    /// What the project has; asked once for all that are registered within [`FRESH`].
+    async fn listed<'a>(&self, scope: &Scope, listing: &'a mut Option<Listed>) -> Result<&'a [Backup], Failure> {
+        if let Some(listed) = listing.take().filter(|listed| listed.at.elapsed() < FRESH) {
+            return Ok(&listing.insert(listed).backups);
+        }
+        let at = Instant::now();
+        let backups = self.list(scope, "").await.map_err(|trouble| {
+            let project = match scope {
+                Scope::Project(project) => project,
+                Scope::Own => "",
+            };
+            trouble.failure(&format!("list the backups of project `{project}`"), Cause::TargetUnwritable)
+        })?;
+        Ok(&listing.insert(Listed { at, backups }).backups)
     }
 }
 

@@ -115,8 +115,9 @@ struct Version {
     name: String,
     #[serde(rename = "version")]
     number: Option<String>,
-    /// Shown to administrators, who see those that are switched off.
-    active: Option<bool>,
+    /// Shown to administrators, who see those that are switched off; a number where the database has no booleans.
+    #[serde(default)]
+    active: Value,
 }
 
 impl Datastores {
@@ -128,7 +129,7 @@ impl Datastores {
                 datastore: name.clone(),
                 name: version.name,
                 number: version.number,
-                active: version.active.unwrap_or(true),
+                active: version.active != false && version.active != 0,
             })
         };
         self.datastores.into_iter().flat_map(of_datastore).collect()
@@ -195,6 +196,17 @@ mod tests {
         assert!(record.is_restorable());
         assert_eq!(record.datastore_version_number.as_deref(), Some("8.0.36"));
         assert_eq!(record.created.as_deref(), Some("2026-11-22T10:49:34Z"));
+    }
+
+    #[test]
+    fn versions_that_are_switched_off_are_told() {
+        let active = |said: &str| {
+            let text =
+                format!(r#"{{"datastores": [{{"name": "mysql", "versions": [{{"id": "v", "name": "8.0"{said}}}]}}]}}"#);
+            serde_json::from_str::<Datastores>(&text).expect("datastores").versions()[0].active
+        };
+        assert!(active("") && active(r#", "active": 1"#) && active(r#", "active": true"#));
+        assert!(!active(r#", "active": 0"#) && !active(r#", "active": false"#));
     }
 
     #[test]

@@ -16,8 +16,8 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 /// Longest wait for the answer to a statement, a lock's holder included.
 const STATEMENT_PATIENCE: Duration = Duration::from_secs(30);
 
-/// One reads, some register.
-const CONNECTIONS: u32 = 4;
+/// More than a run registers at a time, so that nobody waits for one.
+const CONNECTIONS: u32 = 10;
 
 /// What the tables of a Trove have; older ones have less.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

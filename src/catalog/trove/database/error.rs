@@ -69,6 +69,10 @@ impl Trouble {
 
     pub(super) fn of_sqlx(error: &sqlx::Error) -> Self {
         match error {
+            // The library's own words for it count bytes.
+            sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                Self::new(Kind::Unreachable, "the connection broke off")
+            }
             sqlx::Error::Io(error) => Self::new(Kind::Unreachable, error.to_string()),
             sqlx::Error::Tls(error) => Self::new(Kind::Refused, format!("no trusted connection: {error}")).hint(TLS),
             sqlx::Error::PoolTimedOut => Self::new(Kind::Unreachable, "no connection in time"),

@@ -3,6 +3,7 @@
 //! The user needs SELECT on `backups`, `datastores`, `datastore_versions`, `quotas` and `quota_usages`; to register
 //! also INSERT on `backups`, and INSERT and UPDATE on `quota_usages`. No row of another's is ever changed.
 
+mod beside;
 mod connect;
 mod error;
 mod read;

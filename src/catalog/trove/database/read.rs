@@ -249,7 +249,7 @@ pub(super) async fn usage<C: ConnectionTrait>(on: &C, tenant: &str) -> Result<Op
     Ok(Some(count(0)? + count(1)?))
 }
 
-fn of_tenant(tenant: &str) -> Expr {
+pub(super) fn of_tenant(tenant: &str) -> Expr {
     Expr::col("tenant_id").eq(tenant).and(Expr::col("resource").eq("backups"))
 }
 

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use sea_orm::sea_query::{Expr, ExprTrait, InsertStatement, OnConflict, Query, SelectStatement, SubQueryStatement};
+use sea_orm::sea_query::{
+    Expr, ExprTrait, InsertStatement, OnConflict, Query, SelectStatement, SubQueryStatement, UpdateStatement,
+};
 use sea_orm::{ConnectionTrait, IsolationLevel, QueryResult, TransactionTrait};
 use uuid::Uuid;
 
 use super::connect::within;
 use super::error::{self, Trouble};
-use super::read::{get, live_backups, usage};
+use super::read::{get, live_backups, of_tenant, usage};
 use super::{QuotaRule, TroveDatabase};
 use crate::catalog::trove::location::Location;
 use crate::catalog::trove::new_backup::NewBackup;
@@ -78,11 +80,14 @@ impl TroveDatabase {
             return self.same(&there, backup);
         }
         within(transaction.execute(&self.insert(backup))).await?;
-        within(transaction.execute(&self.raise_usage(backup))).await?;
+        // Each of these two is atomic by itself, and locks the tenant's count until the end.
+        if within(transaction.execute(&self.raise_usage(backup))).await?.rows_affected() == 0 {
+            within(transaction.execute(&self.start_usage(backup))).await?;
+        }
         if self.quota == QuotaRule::Respect
             && let Some(limit) = self.limit(&transaction, &backup.tenant_id).await?
         {
-            // The row is locked by our own raise: nobody can count on the same place.
+            // The count is locked: nobody else can take the same place.
             let in_use = usage(&transaction, &backup.tenant_id).await?.unwrap_or_default();
             if u64::try_from(in_use).unwrap_or_default() > limit {
                 within(transaction.rollback()).await?;
@@ -154,14 +159,25 @@ impl TroveDatabase {
         Query::insert().into_table("backups").columns(columns).values_panic(values).to_owned()
     }
 
-    /// Raises what Trove counts by one, in one statement. Where Trove has not counted the tenant yet, the count starts
-    /// with what is there, the new row with it.
-    fn raise_usage(&self, backup: &NewBackup) -> InsertStatement {
+    /// Raises what Trove counts by one.
+    fn raise_usage(&self, backup: &NewBackup) -> UpdateStatement {
+        let now = Timestamp::now().to_string();
+        Query::update()
+            .table("quota_usages")
+            .value("in_use", one_more())
+            .value("updated", self.time(Some(&now)))
+            .cond_where(of_tenant(&backup.tenant_id))
+            .to_owned()
+    }
+
+    /// The same where Trove has not counted the tenant yet: the count starts with what is there, the new row with it;
+    /// where somebody else has started it by now, it is raised. Counting reads the whole table, so it is not done each
+    /// time.
+    fn start_usage(&self, backup: &NewBackup) -> InsertStatement {
         let now = Timestamp::now().to_string();
         let live: Expr = SubQueryStatement::from(live_backups(&backup.tenant_id)).into();
-        let in_use = Expr::col(("quota_usages", "in_use"));
         let raise = OnConflict::columns(["tenant_id", "resource"])
-            .value("in_use", in_use.if_null(0).add(1))
+            .value("in_use", one_more())
             .value("updated", self.time(Some(&now)))
             .to_owned();
         Query::insert()
@@ -190,6 +206,10 @@ impl TroveDatabase {
         };
         Expr::val(text).cast_as(kind)
     }
+}
+
+fn one_more() -> Expr {
+    Expr::col(("quota_usages", "in_use")).if_null(0).add(1)
 }
 
 fn row_under(id: &str) -> SelectStatement {

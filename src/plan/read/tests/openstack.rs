@@ -15,8 +15,8 @@ fn regions(regions: &str) -> Vec<Region> {
     loaded.plan.regions
 }
 
-fn reference(text: &str) -> Option<Reference> {
-    Some(text.parse().expect("a reference"))
+fn reference(text: &str) -> Reference {
+    text.parse().expect("a reference")
 }
 
 #[test]
@@ -46,19 +46,22 @@ fn the_regions_of_an_evacuation_are_read_whole() {
 ",
     );
     let StoreSpec::Swift(one) = &regions[0].store else { panic!("a Swift") };
-    assert_eq!(one.login, SwiftLogin::Keystone(CloudSpec { cloud: reference("one"), region: reference("${R}") }));
+    assert_eq!(
+        one.login,
+        SwiftLogin::Keystone(CloudSpec { cloud: Some(reference("one")), region: Some(reference("${R}")) })
+    );
     assert_eq!(one.account, SwiftAccount::PerTenant(TenantAccess::Reseller));
-    assert_eq!(one.http.endpoint, reference("https://swift.one/v1"));
-    let url = "mysql://u:${P}@db/trove".parse().expect("a reference");
+    assert_eq!(one.http.endpoint, Some(reference("https://swift.one/v1")));
+    let url = reference("mysql://u:${P}@db/trove");
     let database = TroveDatabaseSpec { url, quota: QuotaRule::Ignore, default_quota: 7 };
     assert_eq!(regions[0].catalog, CatalogSpec::TroveDatabase(database));
     assert_eq!((regions[0].copy_from, regions[0].copy_to, regions[0].backup_key_present), (true, false, false));
     let StoreSpec::Swift(two) = &regions[1].store else { panic!("a Swift") };
     assert_eq!(two.account, SwiftAccount::PerTenant(TenantAccess::EachProject));
-    assert_eq!((&two.container, &two.storage_policy), (&reference("database_backups"), &reference("cold")));
+    assert_eq!((&two.container, &two.storage_policy), (&Some(reference("database_backups")), &Some(reference("cold"))));
     assert_eq!(two.segment_size, 1 << 30);
-    let cloud = CloudSpec { cloud: reference("two-trove"), region: reference("x") };
-    let api = TroveApiSpec { cloud, endpoint: reference("https://trove.two/v1.0") };
+    let cloud = CloudSpec { cloud: Some(reference("two-trove")), region: Some(reference("x")) };
+    let api = TroveApiSpec { cloud, endpoint: Some(reference("https://trove.two/v1.0")) };
     assert_eq!(regions[1].catalog, CatalogSpec::TroveApi(api));
     assert_eq!(regions[1].tenants, Some(Tenants::Map(vec![("055b".to_owned(), "Default/sales".to_owned())])));
     assert_eq!(regions[1].datastore_versions, [("mysql/5.7.29".to_owned(), "mysql/5.7.44".to_owned())]);
@@ -85,4 +88,24 @@ fn two_troves_may_share_one_swift_and_no_store_is_copied_onto_itself() {
     let text = format!("version: 1\nname: t\nregions:\n{text}backups: [{{ id: x, from: a, to: [b] }}]\n");
     let refused = parse(text.as_bytes(), Path::new("/plans/t.yaml")).expect_err("one place");
     assert!(refused.problems[0].message.contains("are the same store"), "{:?}", refused.problems);
+}
+
+#[test]
+fn unset_variables_of_catalogs_and_tenants_are_named_too() {
+    let text = "version: 1\nname: t\nregions:\n  a: { store: { type: file, path: a } }\n  b:\n    \
+                store: { type: swift, cloud: \"${CLOUD}\" }\n    \
+                catalog: { type: trove-database, url: \"mysql://u:${PASSWORD}@db/trove\" }\n    \
+                tenants: \"${TENANTS}\"\nbackups: [{ id: x, from: a, to: [b] }]\n";
+    let plan = parse(text.as_bytes(), Path::new("/plans/t.yaml")).expect("accepted").plan;
+    let problems = crate::plan::unset_variables(&plan, &|_| None);
+    let lines: Vec<_> =
+        problems.iter().map(|problem| (problem.place.expect("a place").line, &*problem.message)).collect();
+    assert_eq!(
+        lines,
+        [
+            (6, "the environment variable `CLOUD` is not set"),
+            (7, "the environment variable `PASSWORD` is not set"),
+            (8, "the environment variable `TENANTS` is not set"),
+        ]
+    );
 }
