@@ -214,7 +214,10 @@ fn checkpoints(folder: &Path) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (elapsed, commits) = runtime.block_on(async {
         let url = DatabaseUrl::parse(&format!("sqlite://{}", folder.join("c.db").display())).unwrap();
-        let database = Database::open_writing(&url, &Holder::this_process("bench", None), false).await.unwrap();
+        let database =
+            Database::open_writing(&url, &Holder::this_process("bench", None), backhaul::lease::Terms::DEFAULT, false)
+                .await
+                .unwrap();
         let rows: Vec<Row> = (0..TASKS).map(|number| Row::new(Uuid::from_u128(u128::from(number) + 1))).collect();
         database.save_plan("bench", &rows).await.unwrap();
         let before = database.commits();

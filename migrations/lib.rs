@@ -5,8 +5,10 @@ use sea_orm_migration::{MigrationTrait, async_trait::async_trait};
 
 mod m20261123_000001_create_tables;
 mod m20261125_000001_add_source_tenant;
+mod m20261126_000001_create_runners;
+mod tables;
 
-/// All steps, oldest first. Nothing guards two processes that migrate at once: hold the database's lock.
+/// All steps, oldest first. Nothing here guards two processes that migrate at once: hold the database's lock.
 #[derive(Debug)]
 pub struct Migrator;
 
@@ -16,6 +18,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261123_000001_create_tables::Migration),
             Box::new(m20261125_000001_add_source_tenant::Migration),
+            Box::new(m20261126_000001_create_runners::Migration),
         ]
     }
 }

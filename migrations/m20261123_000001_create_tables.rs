@@ -5,34 +5,36 @@ use sea_orm_migration::prelude::{
     MigrationTrait, SchemaManager, Table, TableCreateStatement, async_trait::async_trait,
 };
 use sea_orm_migration::schema::{
-    big_integer, big_integer_null, binary, boolean, double_null, integer, integer_null, string_len, string_len_null,
-    text, text_null,
+    big_integer, big_integer_null, boolean, double_null, integer, integer_null, string_len, string_len_null, text,
+    text_null,
 };
+
+use crate::tables::{create, index, long_text};
 
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
 #[async_trait]
 impl MigrationTrait for Migration {
-    /// ``SQLite`` can undo DDL, so a step that is cut off leaves nothing behind.
+    /// ``SQLite`` and ``PostgreSQL`` can undo DDL, so a step that is cut off leaves nothing behind.
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager.create_table(backups()).await?;
-        manager.create_table(parts()).await?;
-        manager.create_table(plan_entries()).await?;
-        manager.create_table(runs()).await?;
+        create(manager, backups(manager)).await?;
+        create(manager, parts()).await?;
+        create(manager, plan_entries()).await?;
+        create(manager, runs(manager)).await?;
         let in_order = Index::create()
             .name("plan_entries_plan_position")
             .table("plan_entries")
             .col("plan")
             .col("position")
             .to_owned();
-        manager.create_index(in_order).await?;
+        index(manager, "plan_entries", in_order).await?;
         let of_plan = Index::create().name("runs_plan_started").table("runs").col("plan").col("started_ms").to_owned();
-        manager.create_index(of_plan).await
+        index(manager, "runs", of_plan).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
@@ -43,7 +45,7 @@ impl MigrationTrait for Migration {
     }
 }
 
-fn backups() -> TableCreateStatement {
+fn backups(manager: &SchemaManager<'_>) -> TableCreateStatement {
     Table::create()
         .table("backups")
         // Trove's columns under Trove's names.
@@ -51,19 +53,19 @@ fn backups() -> TableCreateStatement {
         .col(string_len("name", 255))
         .col(string_len_null("description", 512))
         .col(string_len_null("location", 1024))
-        .col(string_len_null("backup_type", 32))
+        .col(string_len_null("backup_type", 255))
         .col(double_null("size"))
-        .col(string_len_null("tenant_id", 36))
+        .col(string_len_null("tenant_id", 255))
         .col(string_len("state", 32))
-        .col(string_len_null("instance_id", 36))
-        .col(string_len_null("checksum", 64))
-        .col(string_len_null("backup_timestamp", 64))
+        .col(string_len_null("instance_id", 255))
+        .col(string_len_null("checksum", 255))
+        .col(string_len_null("backup_timestamp", 255))
         .col(boolean("deleted").default(false))
-        .col(string_len_null("created", 64))
-        .col(string_len_null("updated", 64))
-        .col(string_len_null("deleted_at", 64))
+        .col(string_len_null("created", 255))
+        .col(string_len_null("updated", 255))
+        .col(string_len_null("deleted_at", 255))
         .col(string_len_null("parent_id", 36))
-        .col(string_len_null("datastore_version_id", 36))
+        .col(string_len_null("datastore_version_id", 255))
         .col(string_len_null("storage_driver", 255))
         // Where to and where from.
         .col(string_len("region", 255))
@@ -92,10 +94,10 @@ fn backups() -> TableCreateStatement {
         .col(big_integer("claim").default(0))
         .col(string_len_null("claimed_by", 36))
         .col(string_len_null("cause", 64))
-        .col(text_null("error"))
+        .col(long_text(manager, "error").null())
         .col(text_null("hint"))
         .col(big_integer_null("error_ms"))
-        .col(text_null("metadata"))
+        .col(long_text(manager, "metadata").null())
         .col(big_integer("planned_ms"))
         .col(big_integer("changed_ms"))
         .col(big_integer_null("copied_ms"))
@@ -110,7 +112,7 @@ fn parts() -> TableCreateStatement {
         .col(integer("number"))
         .col(big_integer("size"))
         .col(text_null("reference"))
-        .col(binary("sha256_state"))
+        .col(ColumnDef::new("sha256_state").blob().not_null())
         .primary_key(Index::create().col("backup_id").col("number"))
         .foreign_key(&mut to_backups("parts").on_delete(ForeignKeyAction::Cascade).to_owned())
         .to_owned()
@@ -127,7 +129,7 @@ fn plan_entries() -> TableCreateStatement {
         .to_owned()
 }
 
-fn runs() -> TableCreateStatement {
+fn runs(manager: &SchemaManager<'_>) -> TableCreateStatement {
     Table::create()
         .table("runs")
         .col(id_key("id").primary_key())
@@ -139,8 +141,8 @@ fn runs() -> TableCreateStatement {
         .col(big_integer("started_ms"))
         .col(big_integer_null("ended_ms"))
         .col(integer_null("exit_code"))
-        .col(text("regions"))
-        .col(text_null("summary"))
+        .col(long_text(manager, "regions").not_null())
+        .col(long_text(manager, "summary").null())
         .to_owned()
 }
 

@@ -4,6 +4,7 @@ use sea_orm_migration::prelude::{
     DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, Table, async_trait::async_trait,
 };
 use sea_orm_migration::schema::string_len_null;
+use sea_orm_migration::sea_orm::DbBackend;
 
 const COLUMNS: [&str; 2] = ["source_tenant_id", "datastore_version_number"];
 
@@ -19,6 +20,10 @@ impl MigrationTrait for Migration {
     /// One statement a column: ``SQLite`` takes no more.
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         for column in COLUMNS {
+            // ``MySQL`` cannot undo the first where the second was cut off.
+            if manager.get_database_backend() == DbBackend::MySql && manager.has_column("backups", column).await? {
+                continue;
+            }
             let alter = Table::alter().table("backups").add_column(string_len_null(column, 255)).to_owned();
             manager.alter_table(alter).await?;
         }

@@ -24,9 +24,15 @@ pub struct Cli {
 /// Options of every command.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// Database of checkpoints, such as `sqlite://evacuation.db`; else the plan's, else one under `$XDG_STATE_HOME/backhaul`
+    /// Database of checkpoints, such as `sqlite://evacuation.db` or `postgres://me@db/backhaul`; else the plan's, else one under `$XDG_STATE_HOME/backhaul`
     #[arg(long, global = true, value_name = "URL")]
     pub database: Option<String>,
+    /// For how long a runner that is not heard of keeps its work, in a database on a server
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration, default_value = "30s", hide_short_help = true)]
+    pub lease: std::time::Duration,
+    /// How often a runner is heard of; at most a third of the lease
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration, default_value = "10s", hide_short_help = true)]
+    pub heartbeat: std::time::Duration,
     /// NDJSON on stdout, an object a line, each with a `type`
     #[arg(long, global = true)]
     pub json: bool,

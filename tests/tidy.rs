@@ -11,6 +11,7 @@ const LINES_MAX: usize = 400;
 const MAY_USE: &[(&str, &[&str])] = &[
     ("id", &[]),
     ("address", &["id"]),
+    ("lease", &[]),
     ("number", &[]),
     ("state", &[]),
     ("exit", &[]),
@@ -23,14 +24,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("event", &["failure", "id", "state", "summary"]),
     ("error", &["exit", "failure"]),
     ("suggest", &[]),
-    ("plan", &["address", "id", "store", "suggest"]),
+    ("plan", &["address", "id", "sql", "store", "suggest"]),
+    ("sql", &["openstack"]),
     ("throttle", &[]),
     ("http", &["throttle"]),
     ("openstack", &["http", "suggest", "throttle"]),
     ("store", &["address", "failure", "fault", "http", "id", "openstack", "throttle"]),
     ("copy", &["failure", "fault", "id", "store"]),
-    ("catalog", &["failure", "fault", "http", "id", "openstack", "throttle"]),
-    ("database", &["failure", "fault", "id", "state"]),
+    ("catalog", &["failure", "fault", "http", "id", "openstack", "sql", "throttle"]),
+    ("database", &["failure", "fault", "id", "lease", "sql", "state"]),
     ("regions", &["address", "catalog", "failure", "openstack", "plan", "store", "throttle"]),
     ("register", &["catalog", "database", "failure", "fault", "id", "regions", "store"]),
     (
@@ -80,6 +82,7 @@ const PURE: &[&str] = &[
     "summary.rs",
     "comparison.rs",
     "failure.rs",
+    "lease.rs",
     "number.rs",
 ];
 

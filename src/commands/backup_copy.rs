@@ -25,7 +25,7 @@ pub(super) async fn backup_copy(global: &Global, args: &BackupCopyArgs) -> Outco
     PLAN_NAME.clone_into(&mut loaded.plan.name);
     loaded.plan.entries = vec![entry];
     // What a run has to tell is told on stderr; stdout is for the record alone.
-    let quiet = Global { quiet: true, json: false, database: global.database.clone(), verbose: 0 };
+    let quiet = Global { quiet: true, json: false, database: global.database.clone(), verbose: 0, ..*global };
     let exit = run::run_loaded(&quiet, &once(path), loaded.clone()).await?;
     if exit != Exit::Done {
         return Ok(exit);

@@ -45,6 +45,7 @@ async fn collect(global: &Global, args: &GcArgs, recorded: &Recorded) -> Outcome
             tell(global, &row, "would be removed")?;
             continue;
         }
+        recorded.database.check_lease().map_err(|error| open::database_error(&error))?;
         match remove(recorded, &row).await? {
             Ok(()) => {
                 removed += 1;

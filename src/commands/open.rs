@@ -6,9 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::cli::{Global, LimitArgs};
-use crate::database::{Database, DatabaseError, DatabaseUrl, Holder, OpenError};
+use crate::database::{Database, DatabaseError, DatabaseUrl, Holder, OpenError, UrlError};
 use crate::error::CommandError;
 use crate::exit::Exit;
+use crate::lease::Terms;
 use crate::plan::{self, Loaded, Plan, Reference, Region, RegionIndex, Timetable};
 use crate::regions::{Regions, process_environment};
 use crate::report::Style;
@@ -83,7 +84,7 @@ pub(super) fn apply_limits(plan: &mut Plan, args: &LimitArgs) {
 /// The database of a plan: the flag decides; else the environment or the plan, which must agree; else the default.
 pub(super) fn database_url(global: &Global, plan: &Plan) -> Result<DatabaseUrl, CommandError> {
     if let Some(flag) = &global.database {
-        return parse_url(flag, "--database");
+        return flag_url(flag);
     }
     let from_environment = match std::env::var("BACKHAUL_DATABASE_URL") {
         Ok(text) if !text.is_empty() => Some(parse_url(&text, "BACKHAUL_DATABASE_URL")?),
@@ -102,7 +103,7 @@ pub(super) fn database_url(global: &Global, plan: &Plan) -> Result<DatabaseUrl, 
         None => None,
     };
     match (from_environment, from_plan) {
-        (Some(environment), Some(of_plan)) if environment.path() != of_plan.path() => Err(CommandError::new(
+        (Some(environment), Some(of_plan)) if environment.to_string() != of_plan.to_string() => Err(CommandError::new(
             Exit::Usage,
             format!("BACKHAUL_DATABASE_URL names {environment}, and the plan names {of_plan}"),
         )
@@ -116,7 +117,7 @@ pub(super) fn database_url(global: &Global, plan: &Plan) -> Result<DatabaseUrl, 
 /// The database of a command without a plan.
 pub(super) fn database_url_without_plan(global: &Global) -> Result<Option<DatabaseUrl>, CommandError> {
     if let Some(flag) = &global.database {
-        return parse_url(flag, "--database").map(Some);
+        return flag_url(flag).map(Some);
     }
     match std::env::var("BACKHAUL_DATABASE_URL") {
         Ok(text) if !text.is_empty() => parse_url(&text, "BACKHAUL_DATABASE_URL").map(Some),
@@ -124,20 +125,38 @@ pub(super) fn database_url_without_plan(global: &Global) -> Result<Option<Databa
     }
 }
 
-fn parse_url(text: &str, from: &str) -> Result<DatabaseUrl, CommandError> {
-    DatabaseUrl::parse(text).map_err(|error| {
-        CommandError::new(Exit::Usage, format!("{from} is no database that can be used")).caused_by(error)
+fn flag_url(text: &str) -> Result<DatabaseUrl, CommandError> {
+    DatabaseUrl::parse_public(text).map_err(|error| {
+        let is_password = error == UrlError::Password;
+        let refused = no_database("--database", error);
+        if is_password {
+            refused.hint("export BACKHAUL_DATABASE_URL=…, or name it in the plan by ${…}")
+        } else {
+            refused
+        }
     })
+}
+
+fn parse_url(text: &str, from: &str) -> Result<DatabaseUrl, CommandError> {
+    DatabaseUrl::parse(text).map_err(|error| no_database(from, error))
+}
+
+fn no_database(from: &str, error: UrlError) -> CommandError {
+    CommandError::new(Exit::Usage, format!("{from} is no database that can be used")).caused_by(error)
 }
 
 /// Opens a database as its one writing command.
 pub(super) async fn writing(
+    global: &Global,
     url: &DatabaseUrl,
     command: &str,
     plan: Option<&str>,
     wait: bool,
 ) -> Result<Database, CommandError> {
-    Database::open_writing(url, &Holder::this_process(command, plan), wait).await.map_err(|error| open_error(&error))
+    let terms = Terms::new(global.lease, global.heartbeat)
+        .map_err(|error| CommandError::new(Exit::Usage, format!("--lease and --heartbeat do not fit: {error}")))?;
+    let holder = Holder::this_process(command, plan);
+    Database::open_writing(url, &holder, terms, wait).await.map_err(|error| open_error(&error))
 }
 
 /// Opens a database for looking only.

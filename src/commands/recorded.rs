@@ -42,7 +42,7 @@ impl Recorded {
             let loaded = open::plan(global, path)?;
             let url = open::database_url(global, &loaded.plan)?;
             absent_is_an_error(&url).await?;
-            let database = open::writing(&url, command, Some(&loaded.plan.name), false).await?;
+            let database = open::writing(global, &url, command, Some(&loaded.plan.name), false).await?;
             let throttles = RunLimits::new(&loaded.plan, jiff::Timestamp::now()).throttles;
             let regions =
                 Regions::new(&loaded.plan.folder, process_environment(), loaded.plan.regions.clone(), throttles);
@@ -53,7 +53,7 @@ impl Recorded {
                 .hint(format!("backhaul {command} PLAN, or backhaul --database sqlite://… {command}")));
         };
         absent_is_an_error(&url).await?;
-        let database = open::writing(&url, command, None, false).await?;
+        let database = open::writing(global, &url, command, None, false).await?;
         let runs = database.last_runs(RUNS_LOOKED_THROUGH).await.map_err(|error| open::database_error(&error))?;
         let environment = process_environment();
         let regions = runs.iter().filter_map(|run| regions::recorded(&run.regions, &environment).ok()).collect();

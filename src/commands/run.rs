@@ -66,7 +66,7 @@ async fn open_database(global: &Global, args: &RunArgs, plan: &Plan) -> Result<D
         Some(IfRunningArg::Fail) => IfRunning::Fail,
         None => plan.schedule.if_running,
     };
-    let opened = open::writing(&url, "run", Some(&plan.name), if_running == IfRunning::Wait).await;
+    let opened = open::writing(global, &url, "run", Some(&plan.name), if_running == IfRunning::Wait).await;
     opened.map_err(|mut error| {
         if error.exit == Exit::Held && if_running == IfRunning::Fail {
             error.exit = Exit::Internal;

@@ -59,7 +59,7 @@ async fn show(
         let graph = recorded::graph(&standings.rows);
         let keys = recorded::lacking_keys(database, &plan).await.map_err(|error| open::database_error(&error))?;
         let summary = recorded::summarise(&standings, &graph, &vec![true; standings.rows.len()], &keys);
-        let writer = Database::writer_of(url).map_err(|error| open::open_error(&error))?;
+        let writer = database.writer().await.map_err(|error| open::open_error(&error))?;
         if global.json {
             print_json(&status_json(url, &plan, last.as_ref(), writer.as_deref(), &summary))?;
         } else {

@@ -155,6 +155,7 @@ async fn write_down(
     row: &Row,
     failure: &Failure,
 ) -> Result<(), CommandError> {
+    database.check_lease().map_err(|error| super::open::database_error(&error))?;
     // What a `verify` that was killed here has left is named by the row only until the next batch is.
     if let Err(error) = registry.settle(std::slice::from_ref(row)).await {
         super::complain(&format!("warning: the catalog still says COMPLETED: {error}"));

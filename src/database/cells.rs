@@ -37,6 +37,11 @@ impl<'a> Cells<'a> {
         text.map(|text| text.parse().map_err(|_| self.unreadable(column, text))).transpose()
     }
 
+    pub(super) fn small(&self, column: Column) -> Result<u32, DatabaseError> {
+        let number: i32 = self.get(column)?;
+        u32::try_from(number).map_err(|_| self.unreadable(column, number.to_string()))
+    }
+
     pub(super) fn number<T: TryFrom<i64>>(&self, column: Column) -> Result<T, DatabaseError> {
         let number: i64 = self.get(column)?;
         T::try_from(number).map_err(|_| self.unreadable(column, number.to_string()))

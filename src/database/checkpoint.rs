@@ -3,17 +3,17 @@
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ColumnTrait, DbBackend, EntityTrait, QueryFilter, QueryTrait, Statement, UpdateMany,
+    ColumnTrait, EntityTrait, QueryFilter, Statement, UpdateMany,
 };
 use uuid::Uuid;
 
+use super::batch::Write;
 use super::change::Change;
 use super::entity::backups::{ActiveModel, Column, Entity as Backups};
 use super::entity::parts::{self, Entity as Parts};
 use super::facts::{Copied, CopyStart, PartRow, RecordPlace};
 use super::row::{metadata_column, to_column};
-use super::writer::Write;
-use super::{Database, DatabaseError, Row, now_ms};
+use super::{Database, DatabaseError, Row};
 use crate::failure::Failure;
 use crate::state::State;
 
@@ -55,7 +55,7 @@ impl Database {
             claimed_by: Set(Some(run.to_string())),
             attempt: Set(attempt_column(start.attempt)),
             claim: Set(row.claim + 1),
-            ..no_failure(started(start))
+            ..no_failure(self.started(start))
         };
         if start.fresh {
             // Else an upload whose id is never stored would be looked for under that of an earlier one.
@@ -71,9 +71,9 @@ impl Database {
     /// BUILDING, mine: what was stored is given up, and the copy starts from nothing under a new token. `start.fresh`
     /// is taken for granted.
     pub async fn restart_copy(&self, claim: Claim, start: &CopyStart) -> Result<bool, DatabaseError> {
-        let changes = ActiveModel { attempt: Set(attempt_column(start.attempt)), ..started(start) };
+        let changes = ActiveModel { attempt: Set(attempt_column(start.attempt)), ..self.started(start) };
         let update = mine(claim, State::Building, ActiveModel { upload_id: Set(None), ..changes });
-        self.write_one(Write::Statement { first: build(&update), then: vec![without_parts(claim.id)] }).await
+        self.write_one(Write::Statement { first: self.build(&update), then: vec![self.without_parts(claim.id)] }).await
     }
 
     /// BUILDING, mine: one more part is hashed and stored. `bytes_read` is added to the row's; it counts what was read
@@ -86,7 +86,7 @@ impl Database {
         bytes_read: u64,
     ) -> Result<bool, DatabaseError> {
         let upload_id = Set(upload_id.map(str::to_owned));
-        let changes = ActiveModel { changed_ms: Set(now_ms()), upload_id, ..Default::default() };
+        let changes = ActiveModel { changed_ms: Set(self.now_ms()), upload_id, ..Default::default() };
         let update = add_bytes_read(mine(claim, State::Building, changes), bytes_read);
         let insert = Parts::insert(parts::ActiveModel {
             backup_id: Set(claim.id.to_string()),
@@ -95,13 +95,13 @@ impl Database {
             reference: Set(part.reference),
             sha256_state: Set(part.sha256_state),
         });
-        self.write_one(Write::Statement { first: build(&update), then: vec![build(&insert)] }).await
+        self.write_one(Write::Statement { first: self.build(&update), then: vec![self.build(&insert)] }).await
     }
 
     /// BUILDING, mine: bytes were read from the source by an attempt that did not get a part, or the copy, done.
     pub async fn count_read(&self, claim: Claim, bytes_read: u64) -> Result<bool, DatabaseError> {
-        let changes = ActiveModel { changed_ms: Set(now_ms()), ..Default::default() };
-        self.write_one(build(&add_bytes_read(mine(claim, State::Building, changes), bytes_read))).await
+        let changes = ActiveModel { changed_ms: Set(self.now_ms()), ..Default::default() };
+        self.write_one(self.build(&add_bytes_read(mine(claim, State::Building, changes), bytes_read))).await
     }
 
     /// BUILDING or SAVING, mine: an attempt failed and another will follow. State and claim stay.
@@ -112,14 +112,14 @@ impl Database {
         attempt: u32,
         failure: &Failure,
     ) -> Result<bool, DatabaseError> {
-        let changes = ActiveModel { attempt: Set(attempt_column(attempt)), ..with_failure(failure) };
-        self.write_one(build(&mine(claim, state, changes))).await
+        let changes = ActiveModel { attempt: Set(attempt_column(attempt)), ..self.with_failure(failure) };
+        self.write_one(self.build(&mine(claim, state, changes))).await
     }
 
     /// BUILDING, mine, to SAVING: the copy is whole and proved. Its parts go, and the row is
     /// claimed by nobody.
     pub async fn copied(&self, claim: Claim, copied: Copied) -> Result<bool, DatabaseError> {
-        let now = now_ms();
+        let now = self.now_ms();
         let changes = ActiveModel {
             state: set_state(State::Saving),
             claimed_by: Set(None),
@@ -147,7 +147,7 @@ impl Database {
         run: Uuid,
         record: &str,
     ) -> Result<Vec<Option<Claim>>, DatabaseError> {
-        let now = now_ms();
+        let now = self.now_ms();
         let writes = seen.iter().map(|&(id, claim)| {
             let changes = ActiveModel {
                 claimed_by: Set(Some(run.to_string())),
@@ -165,7 +165,7 @@ impl Database {
 
     /// SAVING, mine, to COMPLETED: the record is stored, where each claim's place says. All in one transaction.
     pub async fn registered(&self, claims: &[(Claim, RecordPlace)]) -> Result<Vec<bool>, DatabaseError> {
-        let now = now_ms();
+        let now = self.now_ms();
         let writes = claims.iter().map(|(claim, place)| {
             let changes = ActiveModel {
                 state: set_state(State::Completed),
@@ -189,23 +189,24 @@ impl Database {
         keep_upload: bool,
     ) -> Result<bool, DatabaseError> {
         legal(claim.id, from, State::Failed)?;
-        let changes = ActiveModel { state: set_state(State::Failed), claimed_by: Set(None), ..with_failure(failure) };
+        let changes =
+            ActiveModel { state: set_state(State::Failed), claimed_by: Set(None), ..self.with_failure(failure) };
         if keep_upload {
-            return self.write_one(build(&mine(claim, from, changes))).await;
+            return self.write_one(self.build(&mine(claim, from, changes))).await;
         }
         let update = mine(claim, from, ActiveModel { upload_token: Set(None), upload_id: Set(None), ..changes });
-        self.write_one(Write::Statement { first: build(&update), then: vec![without_parts(claim.id)] }).await
+        self.write_one(Write::Statement { first: self.build(&update), then: vec![self.without_parts(claim.id)] }).await
     }
 
     /// BUILDING, mine, to NEW: stopped before the copy was whole. Parts and upload token stay for the next run.
     pub async fn drained(&self, claim: Claim) -> Result<bool, DatabaseError> {
-        let changes = ActiveModel { state: set_state(State::New), ..unclaimed() };
-        self.write_one(build(&mine(claim, State::Building, changes))).await
+        let changes = ActiveModel { state: set_state(State::New), ..self.unclaimed() };
+        self.write_one(self.build(&mine(claim, State::Building, changes))).await
     }
 
     /// SAVING, mine: stopped before the record was stored.
     pub async fn released(&self, claim: Claim) -> Result<bool, DatabaseError> {
-        self.write_one(build(&mine(claim, State::Saving, unclaimed()))).await
+        self.write_one(self.build(&mine(claim, State::Saving, self.unclaimed()))).await
     }
 
     /// Any state but COMPLETED to FAILED: the survey found that the backup or its chain cannot be had. A row that is
@@ -214,14 +215,14 @@ impl Database {
         if row.state == State::Completed {
             return Err(DatabaseError::Illegal { id: row.id, from: row.state, to: State::Failed });
         }
-        self.fail_seen(row, with_failure(failure)).await
+        self.fail_seen(row, self.with_failure(failure)).await
     }
 
     /// COMPLETED stays COMPLETED: `verify` is about to append a line about it to the catalog, in this record object.
     pub async fn intend_record(&self, row: &Row, record: &str) -> Result<bool, DatabaseError> {
         let changes =
-            ActiveModel { record: Set(Some(record.to_owned())), changed_ms: Set(now_ms()), ..Default::default() };
-        self.write_one(build(&guarded(row.id, State::Completed, row.claim, changes))).await
+            ActiveModel { record: Set(Some(record.to_owned())), changed_ms: Set(self.now_ms()), ..Default::default() };
+        self.write_one(self.build(&guarded(row.id, State::Completed, row.claim, changes))).await
     }
 
     /// COMPLETED to FAILED: `verify` found the copy or its record gone or changed. Its digest becomes what a new copy
@@ -231,14 +232,18 @@ impl Database {
             return Err(DatabaseError::Illegal { id: row.id, from: row.state, to: State::Failed });
         }
         let known = row.sha256.or(row.expected_sha256).map(|digest| digest.to_string());
-        let forgotten =
-            ActiveModel { sha256: Set(None), etag: Set(None), expected_sha256: Set(known), ..with_failure(failure) };
+        let forgotten = ActiveModel {
+            sha256: Set(None),
+            etag: Set(None),
+            expected_sha256: Set(known),
+            ..self.with_failure(failure)
+        };
         self.fail_seen(row, forgotten).await
     }
 
     async fn fail_seen(&self, row: &Row, changes: ActiveModel) -> Result<bool, DatabaseError> {
         let changes = ActiveModel { state: set_state(State::Failed), claimed_by: Set(None), ..changes };
-        self.write_one(build(&guarded(row.id, row.state, row.claim, changes))).await
+        self.write_one(self.build(&guarded(row.id, row.state, row.claim, changes))).await
     }
 
     /// COMPLETED to SAVING: the plan now names another catalog, whose identity is `catalog`.
@@ -252,9 +257,9 @@ impl Database {
             registered_id: Set(None),
             record: Set(None),
             completed_ms: Set(None),
-            ..unclaimed()
+            ..self.unclaimed()
         };
-        self.write_one(build(&guarded(row.id, row.state, row.claim, changes))).await
+        self.write_one(self.build(&guarded(row.id, row.state, row.claim, changes))).await
     }
 
     /// FAILED to SAVING: the verified copy is still in the target store, so only registering is left. Changes nothing
@@ -263,18 +268,51 @@ impl Database {
         if row.state != State::Failed {
             return Err(DatabaseError::Illegal { id: row.id, from: row.state, to: State::Saving });
         }
-        let changes = ActiveModel { state: set_state(State::Saving), ..no_failure(unclaimed()) };
+        let changes = ActiveModel { state: set_state(State::Saving), ..no_failure(self.unclaimed()) };
         let update = guarded(row.id, row.state, row.claim, changes).filter(Column::Sha256.is_not_null());
-        self.write_one(build(&update)).await
+        self.write_one(self.build(&update)).await
     }
 
     /// What lay unpublished in the target store for this row is removed: token, parts and the name of a record object
     /// go, in any state. The claim
     /// grows, so whoever still had the row has lost it.
     pub async fn upload_gone(&self, row: &Row) -> Result<bool, DatabaseError> {
-        let changes = ActiveModel { upload_token: Set(None), upload_id: Set(None), record: Set(None), ..unclaimed() };
+        let changes =
+            ActiveModel { upload_token: Set(None), upload_id: Set(None), record: Set(None), ..self.unclaimed() };
         let update = guarded(row.id, row.state, row.claim, changes).col_expr(Column::Claim, Expr::value(row.claim + 1));
-        self.write_one(Write::Statement { first: build(&update), then: vec![without_parts(row.id)] }).await
+        self.write_one(Write::Statement { first: self.build(&update), then: vec![self.without_parts(row.id)] }).await
+    }
+
+    fn without_parts(&self, id: Uuid) -> Statement {
+        self.build(&Parts::delete_many().filter(parts::Column::BackupId.eq(id.to_string())))
+    }
+
+    fn started(&self, start: &CopyStart) -> ActiveModel {
+        ActiveModel {
+            upload_token: Set(Some(start.upload_token.clone())),
+            part_size: Set(Some(to_column(start.part_size))),
+            source_etag: Set(Some(start.source_etag.clone())),
+            bytes: Set(Some(to_column(start.bytes))),
+            location: Set(Some(start.location.clone())),
+            changed_ms: Set(self.now_ms()),
+            ..Default::default()
+        }
+    }
+
+    fn unclaimed(&self) -> ActiveModel {
+        ActiveModel { claimed_by: Set(None), changed_ms: Set(self.now_ms()), ..Default::default() }
+    }
+
+    fn with_failure(&self, failure: &Failure) -> ActiveModel {
+        let now = self.now_ms();
+        ActiveModel {
+            cause: Set(Some(failure.cause.code().to_owned())),
+            error: Set(Some(failure.message.clone())),
+            hint: Set(failure.hint.clone()),
+            error_ms: Set(Some(now)),
+            changed_ms: Set(now),
+            ..Default::default()
+        }
     }
 }
 
@@ -298,14 +336,6 @@ fn add_bytes_read(update: UpdateMany<Backups>, bytes: u64) -> UpdateMany<Backups
     update.col_expr(Column::BytesRead, Expr::col(Column::BytesRead).add(to_column(bytes)))
 }
 
-fn without_parts(id: Uuid) -> Statement {
-    build(&Parts::delete_many().filter(parts::Column::BackupId.eq(id.to_string())))
-}
-
-pub(super) fn build(query: &impl QueryTrait) -> Statement {
-    query.build(DbBackend::Sqlite)
-}
-
 fn set_state(state: State) -> sea_orm::ActiveValue<String> {
     Set(state.as_str().to_owned())
 }
@@ -315,34 +345,6 @@ fn attempt_column(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-fn started(start: &CopyStart) -> ActiveModel {
-    ActiveModel {
-        upload_token: Set(Some(start.upload_token.clone())),
-        part_size: Set(Some(to_column(start.part_size))),
-        source_etag: Set(Some(start.source_etag.clone())),
-        bytes: Set(Some(to_column(start.bytes))),
-        location: Set(Some(start.location.clone())),
-        changed_ms: Set(now_ms()),
-        ..Default::default()
-    }
-}
-
-fn unclaimed() -> ActiveModel {
-    ActiveModel { claimed_by: Set(None), changed_ms: Set(now_ms()), ..Default::default() }
-}
-
 fn no_failure(changes: ActiveModel) -> ActiveModel {
     ActiveModel { cause: Set(None), error: Set(None), hint: Set(None), error_ms: Set(None), ..changes }
-}
-
-fn with_failure(failure: &Failure) -> ActiveModel {
-    let now = now_ms();
-    ActiveModel {
-        cause: Set(Some(failure.cause.code().to_owned())),
-        error: Set(Some(failure.message.clone())),
-        hint: Set(failure.hint.clone()),
-        error_ms: Set(Some(now)),
-        changed_ms: Set(now),
-        ..Default::default()
-    }
 }

@@ -1,13 +1,15 @@
-//! Connections to one `SQLite` file, for writing and for reading.
+//! Connections to one database, for writing and for reading.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbErr};
+use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, DbErr};
 
 use super::error::DatabaseError;
+use super::server::{self, Use};
+use super::url::Place;
 
 /// Longest wait for another program's lock.
 const WRITER_PATIENCE: Duration = Duration::from_secs(30);
@@ -20,10 +22,10 @@ const ACQUIRE_PATIENCE: Duration = Duration::from_mins(1);
 
 const READERS: u32 = 4;
 
-/// Knows how to connect to one file, and how errors name it.
+/// Knows how to connect to one database, and how errors name it.
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
-    pub(super) path: PathBuf,
+    place: Place,
     database: Arc<str>,
 }
 
@@ -32,8 +34,24 @@ pub(super) struct Connector {
 const ROWS_BUFFERED: usize = 2_000;
 
 impl Connector {
-    pub(super) fn new(path: PathBuf, database: String) -> Self {
-        Self { path, database: database.into() }
+    pub(super) fn new(place: Place, database: String) -> Self {
+        Self { place, database: database.into() }
+    }
+
+    pub(super) const fn backend(&self) -> DbBackend {
+        match &self.place {
+            Place::File(_) => DbBackend::Sqlite,
+            Place::Server(address) => server::backend(address),
+        }
+    }
+
+    pub(super) const fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Whether many processes may write to it at a time.
+    pub(super) const fn is_shared(&self) -> bool {
+        matches!(self.place, Place::Server(_))
     }
 
     /// The URL as shown to people.
@@ -47,7 +65,11 @@ impl Connector {
 
     /// One connection: `SQLite` has one writer at a time anyway. Each commit is on the disk when it returns.
     pub(super) async fn writing(&self) -> Result<DatabaseConnection, DbErr> {
-        self.connect(1, |options| {
+        let path = match &self.place {
+            Place::File(path) => path.clone(),
+            Place::Server(address) => return Ok(server::pool(address, 1, Use::Write)),
+        };
+        connect(path, 1, |options| {
             options
                 .create_if_missing(true)
                 .journal_mode(SqliteJournalMode::Wal)
@@ -60,32 +82,36 @@ impl Connector {
 
     /// Undoes what a process was killed at before the database had its WAL: a connection that cannot write could not.
     pub(super) async fn roll_back(&self) -> Result<(), DbErr> {
-        let connection = self.connect(1, |options| options.create_if_missing(false)).await?;
+        let Place::File(path) = &self.place else { return Ok(()) };
+        let connection = connect(path.clone(), 1, |options| options.create_if_missing(false)).await?;
         connection.execute_unprepared("SELECT count(*) FROM sqlite_master").await?;
         connection.close_by_ref().await
     }
 
     /// Connections that cannot write, whatever they are asked.
     pub(super) async fn reading(&self) -> Result<DatabaseConnection, DbErr> {
-        self.connect(READERS, |options| options.create_if_missing(false).read_only(true).busy_timeout(READER_PATIENCE))
+        let path = match &self.place {
+            Place::File(path) => path.clone(),
+            Place::Server(address) => return Ok(server::pool(address, READERS, Use::Read)),
+        };
+        connect(path, READERS, |options| options.create_if_missing(false).read_only(true).busy_timeout(READER_PATIENCE))
             .await
     }
+}
 
-    async fn connect(
-        &self,
-        connections: u32,
-        options: fn(SqliteConnectOptions) -> SqliteConnectOptions,
-    ) -> Result<DatabaseConnection, DbErr> {
-        let path = self.path.clone();
-        // The path goes in as a path: as part of a URL, `?` and `%` in it would mean something.
-        let mut pool = ConnectOptions::new("sqlite:placeholder");
-        pool.max_connections(connections)
-            .acquire_timeout(ACQUIRE_PATIENCE)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .test_before_acquire(false)
-            .sqlx_logging(false)
-            .map_sqlx_sqlite_opts(move |sqlite| options(sqlite.filename(&path).row_buffer_size(ROWS_BUFFERED)));
-        sea_orm::Database::connect(pool).await
-    }
+async fn connect(
+    path: PathBuf,
+    connections: u32,
+    options: fn(SqliteConnectOptions) -> SqliteConnectOptions,
+) -> Result<DatabaseConnection, DbErr> {
+    // The path goes in as a path: as part of a URL, `?` and `%` in it would mean something.
+    let mut pool = ConnectOptions::new("sqlite:placeholder");
+    pool.max_connections(connections)
+        .acquire_timeout(ACQUIRE_PATIENCE)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .sqlx_logging(false)
+        .map_sqlx_sqlite_opts(move |sqlite| options(sqlite.filename(&path).row_buffer_size(ROWS_BUFFERED)));
+    sea_orm::Database::connect(pool).await
 }

@@ -1,20 +1,20 @@
-//! What can go wrong with the database, and how `SQLite`'s result codes are told apart.
+//! What can go wrong with the database, in words, with hints.
 
 use std::path::PathBuf;
 
-use sea_orm::sqlx;
-use sea_orm::{DbErr, RuntimeErr};
+use sea_orm::DbErr;
 use uuid::Uuid;
 
 use super::lock::Holder;
+use super::trouble::{Trouble, trouble};
 use crate::state::State;
 
 /// Why a database could not be opened. `database` is its URL as shown to people.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// Opened for reading, and there is no such file.
-    #[error("there is no database at `{database}`")]
+    /// Opened for reading, and there is no such file, or no table on the server.
+    #[error("there is no database of Backhaul's at `{database}`")]
     Absent {
         /// The URL.
         database: String,
@@ -45,14 +45,34 @@ pub enum OpenError {
         /// The URL.
         database: String,
     },
+    /// Nobody answers there, or not yet.
+    #[error("the database `{database}` cannot be reached")]
+    Unreachable {
+        /// The URL.
+        database: String,
+        /// What was said instead, if anything.
+        #[source]
+        source: DbErr,
+    },
+    /// The server does not let this user in, or not do what is needed; or it cannot be trusted.
+    #[error("the database `{database}` refuses")]
+    Refused {
+        /// The URL.
+        database: String,
+        /// The server's own words.
+        #[source]
+        source: DbErr,
+        /// What would help.
+        hint: &'static str,
+    },
     /// A file, but not one of `SQLite`; or a damaged one.
     #[error("`{database}` is not an SQLite database, or is damaged")]
     NotADatabase {
         /// The URL.
         database: String,
     },
-    /// An `SQLite` database of some other program.
-    #[error("`{database}` is an SQLite database, but not one of Backhaul's")]
+    /// A database of some other program.
+    #[error("`{database}` is a database, but not one of Backhaul's")]
     Foreign {
         /// The URL.
         database: String,
@@ -128,12 +148,14 @@ impl OpenError {
             Self::Outdated { .. } => "`backhaul run PLAN` upgrades it",
             Self::Newer { .. } => "use the newer version, or another database with `--database URL`",
             Self::NotADatabase { .. } | Self::Foreign { .. } | Self::NotAFile { .. } => {
-                "name another file with `--database URL`; this one was not touched"
+                "name another one with `--database URL`; this one was not touched"
             }
             Self::NetworkFileSystem { .. } => "name a file on a local disk with `--database URL`",
             Self::NoPermission { .. } => "the file, its folder and `-wal`, `-shm` and `.lock` beside it must be yours",
             Self::NoSpace { .. } => "free some space and run the same command again",
             Self::SqliteTooOld { .. } => "build Backhaul with the SQLite that it brings",
+            Self::Unreachable { .. } => "nothing was touched; run the same command again when it answers",
+            Self::Refused { hint, .. } => hint,
             Self::Io { .. } | Self::Sql { .. } => return None,
         })
     }
@@ -155,6 +177,25 @@ impl OpenError {
             Trouble::NotADatabase => Self::NotADatabase { database },
             Trouble::Unfinished => Self::Unfinished { database },
             Trouble::CannotOpen | Trouble::ReadOnly => Self::NoPermission { database, path },
+            Trouble::Full => Self::NoSpace { database },
+            _ => Self::Sql { database, source },
+        }
+    }
+
+    pub(super) fn of_server(database: &str, source: DbErr) -> Self {
+        const GRANTS: &str = "the user needs SELECT, INSERT, UPDATE and DELETE on Backhaul's tables, and CREATE for the \
+                              first run and after an upgrade";
+        const TLS: &str = "name the authority that signed the server's certificate: …?ssl-ca=PATH; on a network that you \
+                           trust, …?ssl-mode=DISABLED";
+        let database = database.to_owned();
+        match trouble(&source) {
+            Trouble::Gone | Trouble::Contended => Self::Unreachable { database, source },
+            Trouble::ReadOnly => Self::Refused { database, source, hint: "is it a replica? name the primary" },
+            Trouble::Untrusted => Self::Refused { database, source, hint: TLS },
+            Trouble::NotAllowed => Self::Refused { database, source, hint: GRANTS },
+            Trouble::NoSuchDatabase => {
+                Self::Refused { database, source, hint: "create it first; Backhaul makes its tables" }
+            }
             Trouble::Full => Self::NoSpace { database },
             _ => Self::Sql { database, source },
         }
@@ -206,7 +247,38 @@ pub enum DatabaseError {
         /// The URL.
         database: String,
     },
-    /// The file cannot be opened any more, or is not what it was.
+    /// Rows that others were writing could not be had through all tries.
+    #[error("others kept writing the same rows of the database `{database}`")]
+    Contended {
+        /// The URL.
+        database: String,
+        /// What the server said.
+        #[source]
+        source: DbErr,
+    },
+    /// The server takes no writes: it is a replica, or was made to.
+    #[error("the database `{database}` takes no writes")]
+    ReadOnly {
+        /// The URL.
+        database: String,
+        /// What the server said.
+        #[source]
+        source: DbErr,
+    },
+    /// The lease of this process may have ended, so others may have its work. Every later write fails with the same.
+    #[error("the lease on the database `{database}` ended: it was not renewed in time")]
+    LeaseEnded {
+        /// The URL.
+        database: String,
+    },
+    /// It does not know what it has confirmed: a replica that was behind took over, or rows were removed by hand. Every
+    /// later write fails with the same.
+    #[error("the database `{database}` has forgotten what it had confirmed")]
+    WentBack {
+        /// The URL.
+        database: String,
+    },
+    /// The file cannot be opened any more, or is not what it was; or no answer of the server through all tries.
     #[error("the database `{database}` cannot be reached")]
     Unreachable {
         /// The URL.
@@ -236,7 +308,21 @@ impl DatabaseError {
     /// Whether the database itself is out of reach, so that no step can go on (a full disk is not: space may come).
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Io { .. } | Self::Busy { .. } | Self::Unreachable { .. })
+        matches!(
+            self,
+            Self::Io { .. }
+                | Self::Busy { .. }
+                | Self::Unreachable { .. }
+                | Self::Contended { .. }
+                | Self::ReadOnly { .. }
+                | Self::LeaseEnded { .. }
+                | Self::WentBack { .. }
+        )
+    }
+
+    /// Whether the same may succeed in a while: nothing of it was done.
+    pub(super) const fn may_pass(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Contended { .. } | Self::ReadOnly { .. })
     }
 
     /// The next command or edit, if there is a good one.
@@ -247,6 +333,11 @@ impl DatabaseError {
             Self::NoSpace { .. } => Some("free some space and run the same command again; it goes on"),
             Self::Io { .. } => Some("look at the disk, then run the same command again; it goes on"),
             Self::Busy { .. } => Some("end the program that has the file open, such as an `sqlite3` shell"),
+            Self::LeaseEnded { .. } => Some("run the same command again; it goes on where others do not"),
+            Self::WentBack { .. } => {
+                Some("look at the server, then run the same command again; copies are looked at anew")
+            }
+            Self::ReadOnly { .. } => Some("is it a replica? name the primary"),
             _ => None,
         }
     }
@@ -258,7 +349,13 @@ impl DatabaseError {
             Trouble::Io => Self::Io { database, message: source.to_string() },
             Trouble::Busy => Self::Busy { database },
             Trouble::CannotOpen | Trouble::NotADatabase | Trouble::Gone => Self::Unreachable { database, source },
-            Trouble::ReadOnly | Trouble::Unfinished | Trouble::Other => Self::Sql { database, source },
+            Trouble::Contended => Self::Contended { database, source },
+            Trouble::ReadOnly => Self::ReadOnly { database, source },
+            Trouble::Unfinished
+            | Trouble::Untrusted
+            | Trouble::NotAllowed
+            | Trouble::NoSuchDatabase
+            | Trouble::Other => Self::Sql { database, source },
         }
     }
 
@@ -268,70 +365,9 @@ impl DatabaseError {
     }
 }
 
-/// `SQLite`'s result codes, as far as they make a difference here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trouble {
-    Busy,
-    Full,
-    Io,
-    CannotOpen,
-    NotADatabase,
-    ReadOnly,
-    /// A journal of a killed process, which only a connection that may write can undo. Only a database that has no WAL
-    /// yet has one.
-    Unfinished,
-    /// Not `SQLite`'s word: the pool or its thread is gone.
-    Gone,
-    Other,
-}
-
-fn trouble(error: &DbErr) -> Trouble {
-    let (DbErr::Conn(RuntimeErr::SqlxError(error))
-    | DbErr::Exec(RuntimeErr::SqlxError(error))
-    | DbErr::Query(RuntimeErr::SqlxError(error))) = error
-    else {
-        return if matches!(error, DbErr::ConnectionAcquire(_)) { Trouble::Gone } else { Trouble::Other };
-    };
-    match &**error {
-        sqlx::Error::Database(error) => {
-            error.code().and_then(|code| code.parse().ok()).map_or(Trouble::Other, trouble_of_code)
-        }
-        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
-            Trouble::Gone
-        }
-        _ => Trouble::Other,
-    }
-}
-
-/// <https://www.sqlite.org/rescode.html>; the low byte is the primary code.
-fn trouble_of_code(code: u32) -> Trouble {
-    // A full disk shows itself so where SQLite grows the `-shm` file.
-    const IOERR_SHMSIZE: u32 = 4874;
-    const READONLY_ROLLBACK: u32 = 776;
-    match (code, code & 0xff) {
-        (IOERR_SHMSIZE, _) | (_, 13) => Trouble::Full,
-        (READONLY_ROLLBACK, _) => Trouble::Unfinished,
-        (_, 5 | 6) => Trouble::Busy,
-        (_, 10) => Trouble::Io,
-        (_, 3 | 14 | 23) => Trouble::CannotOpen,
-        (_, 11 | 26) => Trouble::NotADatabase,
-        (_, 8) => Trouble::ReadOnly,
-        _ => Trouble::Other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn extended_codes_count_as_their_primary_ones() {
-        assert_eq!(trouble_of_code(5), Trouble::Busy);
-        assert_eq!(trouble_of_code(517), Trouble::Busy); // BUSY_SNAPSHOT
-        assert_eq!(trouble_of_code(1034), Trouble::Io); // IOERR_FSYNC
-        assert_eq!(trouble_of_code(4874), Trouble::Full);
-        assert_eq!(trouble_of_code(1555), Trouble::Other); // CONSTRAINT_PRIMARYKEY
-    }
 
     #[test]
     fn errors_of_the_system_find_their_variant() {

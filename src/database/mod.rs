@@ -1,41 +1,52 @@
 //! Checkpoints: what Backhaul knows about its migrations, in a database that outlives every crash.
 //!
-//! [`Database`] is opened for reading by any number of processes and for writing by one. Every write goes through
+//! [`Database`] is opened for reading by any number of processes and for writing by one, which on a server has a lease. Every write goes through
 //! one group commit; steps write only where state and claim are still what they think they are.
 
+mod batch;
 mod cells;
 mod change;
 mod checkpoint;
+mod clock;
 mod connect;
 mod entity;
 mod error;
 mod facts;
+mod file;
+mod heartbeat;
 mod lock;
 mod open;
 mod planned;
 mod row;
+mod runner;
 mod runs;
+mod server;
 mod standing;
+mod trouble;
 mod uploads;
 mod url;
+mod version;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait};
+use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, QueryTrait, Statement, TransactionTrait};
 
+use batch::Write;
+use clock::ServerClock;
 use connect::Connector;
-use lock::WriterLock;
-use writer::{Write, Writer};
+use heartbeat::Lease;
+use writer::{Hold, Writer};
 
 pub use checkpoint::Claim;
 pub use error::{DatabaseError, OpenError};
 pub use facts::{Copied, CopyStart, PartRow, RecordPlace};
+pub use file::SQLITE_MIN;
 pub use lock::Holder;
-pub use open::SQLITE_MIN;
 pub use row::Row;
 pub use runs::{NewRun, Run};
 pub use standing::{Standing, Standings};
@@ -56,16 +67,20 @@ struct Inner {
     connector: Connector,
     readers: DatabaseConnection,
     writer: Option<Writer>,
+    /// Of a server.
+    clock: Option<Arc<ServerClock>>,
+    /// On a server.
+    lease: Option<Arc<Lease>>,
 }
 
 impl Database {
-    fn new(
-        connector: Connector,
-        readers: DatabaseConnection,
-        writing: Option<(DatabaseConnection, WriterLock)>,
-    ) -> Self {
-        let writer = writing.map(|(connection, lock)| Writer::start(connector.clone(), connection, lock));
-        Self { inner: Arc::new(Inner { connector, readers, writer }) }
+    fn new(connector: Connector, readers: DatabaseConnection, writing: Option<(DatabaseConnection, Hold)>) -> Self {
+        let (mut clock, mut lease) = (None, None);
+        if let Some((_, Hold::Runner(runner))) = &writing {
+            (clock, lease) = (Some(runner.clock()), Some(runner.lease()));
+        }
+        let writer = writing.map(|(connection, hold)| Writer::start(connector.clone(), connection, hold));
+        Self { inner: Arc::new(Inner { connector, readers, writer, clock, lease }) }
     }
 
     /// The URL as shown to people.
@@ -78,6 +93,38 @@ impl Database {
     #[must_use]
     pub fn commits(&self) -> u64 {
         self.inner.writer.as_ref().map_or(0, Writer::commits)
+    }
+
+    /// Says whether this process may write to stores and catalogs at this instant: always, but on a server only for as
+    /// long as its lease cannot have ended.
+    ///
+    /// # Errors
+    /// [`DatabaseError::LeaseEnded`].
+    pub fn check_lease(&self) -> Result<(), DatabaseError> {
+        match &self.inner.lease {
+            Some(lease) if !lease.holds() => Err(self.lease_error()),
+            _ => Ok(()),
+        }
+    }
+
+    fn lease_error(&self) -> DatabaseError {
+        DatabaseError::LeaseEnded { database: self.name().to_string() }
+    }
+
+    /// Comes back, with the error that says so, when this process may not write to stores and catalogs any more.
+    pub async fn lease_ended(&self) -> DatabaseError {
+        match &self.inner.lease {
+            Some(lease) => lease.lapsed().await,
+            None => std::future::pending().await,
+        }
+        self.lease_error()
+    }
+
+    /// This process is about to end: from now on a server that does not answer is not waited for much longer.
+    pub fn hurry(&self) {
+        if let Some(writer) = &self.inner.writer {
+            writer.hurry();
+        }
     }
 
     /// Commits what is queued, puts the WAL into the database file, closes all connections and gives the lock back.
@@ -102,17 +149,51 @@ impl Database {
         Ok(self.write(vec![write.into()]).await?.first().is_some_and(|changed| *changed))
     }
 
+    /// Milliseconds since the epoch by the database's clock, which for a file is this machine's.
+    fn now_ms(&self) -> i64 {
+        self.inner.clock.as_ref().map_or_else(|| jiff::Timestamp::now().as_millisecond(), |clock| clock.now_ms())
+    }
+
+    /// The statement in the words of this database.
+    fn build(&self, query: &impl QueryTrait) -> Statement {
+        query.build(self.inner.connector.backend())
+    }
+
     fn error(&self, error: DbErr) -> DatabaseError {
         self.inner.connector.error(error)
+    }
+
+    /// Asks again where a server did not answer: reading twice does no harm.
+    async fn patiently<T, F>(&self, question: impl Fn() -> F) -> Result<T, DatabaseError>
+    where
+        F: Future<Output = Result<T, DatabaseError>>,
+    {
+        if !self.inner.connector.is_shared() {
+            return question().await;
+        }
+        let (mut tries, began) = (0, Instant::now());
+        loop {
+            tries += 1;
+            let answer = match tokio::time::timeout(writer::ANSWER_PATIENCE, question()).await {
+                Ok(answer) => answer,
+                Err(_) => Err(self.error(server::late(writer::ANSWER_PATIENCE))),
+            };
+            match answer {
+                Err(error) if error.may_pass() && began.elapsed() < self.patience() => {
+                    tokio::time::sleep(writer::pause(tries)).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// For how long a server is asked again: who has begun to write does not give up as soon as who only looks.
+    fn patience(&self) -> Duration {
+        self.inner.writer.as_ref().map_or(server::CONNECT_PATIENCE, Writer::patience)
     }
 
     /// All that is read through it is of one moment.
     async fn snapshot(&self) -> Result<DatabaseTransaction, DatabaseError> {
         self.inner.readers.begin().await.map_err(|error| self.error(error))
     }
-}
-
-/// Milliseconds since the epoch by the database's clock, which for `SQLite` is this machine's.
-fn now_ms() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
 }

@@ -1,244 +1,174 @@
-//! Opening: the file, the lock, the file system, the version of the tables.
+//! Opening: the place, the lock or the list of runners, the version of the tables.
 
-use std::fs::{DirBuilder, OpenOptions};
-use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use migrations::{Migrator, MigratorTrait};
-use sea_orm::sea_query::{Expr, ExprTrait, Func, Query};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr};
+use sea_orm::DatabaseConnection;
 
-use super::Database;
 use super::connect::Connector;
 use super::error::OpenError;
-use super::lock::{Holder, Taken, WriterLock};
-use super::url::DatabaseUrl;
+use super::lock::Holder;
+use super::runner::{self, Runner};
+use super::url::{DatabaseUrl, Place};
+use super::version::{Version, version};
+use super::writer::Hold;
+use super::{Database, file, server};
+use crate::lease::Terms;
+use crate::sql::Address;
 
-/// The oldest `SQLite` that is trusted. Before it, a WAL reset at the wrong instant could lose committed transactions
-/// when two connections wrote or checkpointed at once (the "WAL-reset bug", <https://www.sqlite.org/wal.html>).
-pub const SQLITE_MIN: &str = "3.51.3";
+/// Between two looks at a server where others are writing, or making the tables.
+const POLL: Duration = Duration::from_millis(250);
 
-/// Between two looks at a lock that is held.
-const LOCK_POLL: Duration = Duration::from_millis(500);
+/// Longest wait for who makes the tables, or writes itself into the list.
+const LOCK_PATIENCE: Duration = Duration::from_mins(1);
 
 impl Database {
-    /// Opens it as the one writing command: creates what is not there (folder 0700, file 0600), takes the lock, and
-    /// brings the tables up to date. With `wait`, waits for as long as another command holds the lock.
+    /// Opens it as the one writing command: creates what is not there (a file's folder 0700, the file 0600; the tables
+    /// on a server), takes the lock, and brings the tables up to date. With `wait`, waits for as long as another command
+    /// has it. On a server the lock is a lease on `terms`, which a thread of its own renews.
     ///
     /// # Errors
-    /// [`OpenError::Held`] without `wait`; `Newer` and `Foreign` before anything is changed; `NetworkFileSystem`,
-    /// `NotAFile`, `NotADatabase`, `NoPermission`, `NoSpace` and the rest as they say. Never `Absent` or `Outdated`.
-    pub async fn open_writing(url: &DatabaseUrl, holder: &Holder, wait: bool) -> Result<Self, OpenError> {
-        let name = url.to_string();
-        let path = create(&name, url.path())?;
-        let lock = take_lock(&name, &path, holder, wait).await?;
-        let connector = Connector::new(path.clone(), name.clone());
-        let of_sql = |error| OpenError::of_sql(&name, &path, error);
-
-        if beside(&path, "-journal").exists() {
-            connector.roll_back().await.map_err(of_sql)?;
+    /// [`OpenError::Held`] without `wait`; `Newer` and `Foreign` before anything is changed; `Unreachable` within
+    /// seconds; `Refused`, `NetworkFileSystem`, `NotAFile`, `NotADatabase`, `NoPermission`, `NoSpace` and the rest as
+    /// they say. Never `Absent` or `Outdated`.
+    pub async fn open_writing(url: &DatabaseUrl, holder: &Holder, terms: Terms, wait: bool) -> Result<Self, OpenError> {
+        match url.place() {
+            Place::File(path) => Self::write_file(&url.to_string(), path, holder, wait).await,
+            Place::Server(address) => Self::write_server(&url.to_string(), address, holder, terms, wait).await,
         }
-        // Looked at through a connection that cannot write, so that a file which is not ours stays as it is.
-        let readers = connector.reading().await.map_err(of_sql)?;
-        check_sqlite(&name, sqlite_version(&readers).await.map_err(of_sql)?)?;
-        let version = version(&readers).await.map_err(of_sql)?;
-        match version {
-            Version::Current | Version::Empty | Version::Older => {}
-            Version::Newer => return Err(OpenError::Newer { database: name }),
-            Version::Foreign => return Err(OpenError::Foreign { database: name }),
-        }
-        let connection = connector.writing().await.map_err(of_sql)?;
-        if version != Version::Current {
-            Migrator::up(&connection, None).await.map_err(of_sql)?;
-        }
-        Ok(Self::new(connector, readers, Some((connection, lock))))
     }
 
     /// Opens it for looking only: takes no lock, creates nothing, works while a run is writing and after it was
     /// killed.
     ///
     /// # Errors
-    /// [`OpenError::Absent`] if there is no file; `Unfinished` if there is no more than that; `Outdated` if its tables are older than this version; `Newer`,
-    /// `Foreign`, `NotADatabase`, `NotAFile`, `NoPermission` and the rest as they say. Never `Held`.
+    /// [`OpenError::Absent`] if there is no file, or no table; `Unfinished` if there is no more than an empty file;
+    /// `Outdated` if its tables are older than this version; `Newer`, `Foreign`, `Unreachable`, `Refused`,
+    /// `NotADatabase`, `NotAFile`, `NoPermission` and the rest as they say. Never `Held`.
     pub async fn open_reading(url: &DatabaseUrl) -> Result<Self, OpenError> {
         let name = url.to_string();
-        let path = match std::fs::canonicalize(url.path()) {
-            Ok(path) => path,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Err(OpenError::Absent { database: name }),
-            Err(error) => return Err(OpenError::of_io(&name, url.path(), &error)),
+        let (connector, path) = match url.place() {
+            Place::File(path) => {
+                let path = file::existing(&name, path)?;
+                (Connector::new(Place::File(path.clone()), name.clone()), Some(path))
+            }
+            Place::Server(address) => {
+                server::probe(address).await.map_err(|error| OpenError::of_server(&name, error))?;
+                (Connector::new(url.place().clone(), name.clone()), None)
+            }
         };
-        check_regular(&name, &path)?;
-        let connector = Connector::new(path.clone(), name.clone());
-        let of_sql = |error| OpenError::of_sql(&name, &path, error);
-
+        let of_sql = |error| match &path {
+            Some(path) => OpenError::of_sql(&name, path, error),
+            None => OpenError::of_server(&name, error),
+        };
         let readers = connector.reading().await.map_err(of_sql)?;
         match version(&readers).await.map_err(of_sql)? {
             Version::Current => Ok(Self::new(connector, readers, None)),
+            Version::Empty if connector.is_shared() => Err(OpenError::Absent { database: name }),
             Version::Empty => Err(OpenError::Unfinished { database: name }),
             Version::Older => Err(OpenError::Outdated { database: name }),
             Version::Newer => Err(OpenError::Newer { database: name }),
             Version::Foreign => Err(OpenError::Foreign { database: name }),
         }
     }
-}
 
-/// Makes folder and file if they are not there, and gives the file's one true path: two links to a database must
-/// lead to one lock.
-fn create(name: &str, path: &Path) -> Result<PathBuf, OpenError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(|error| OpenError::of_io(name, folder, &error))?;
-    check_local(name, folder)?;
-    if path.exists() {
-        check_regular(name, path)?;
-    }
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| OpenError::of_io(name, path, &error))?;
-    let path = std::fs::canonicalize(path).map_err(|error| OpenError::of_io(name, path, &error))?;
-    check_local(name, &path)?;
-    Ok(path)
-}
-
-impl Database {
-    /// The command that is writing a database at this moment, in words; none if there is none.
+    /// The command that is writing it at this moment, in words; none if there is none.
     ///
     /// # Errors
-    /// When its lock file cannot be looked at.
-    pub fn writer_of(url: &DatabaseUrl) -> Result<Option<String>, OpenError> {
-        let name = url.to_string();
-        let path = std::fs::canonicalize(url.path()).map_err(|error| OpenError::of_io(&name, url.path(), &error))?;
-        let lock_path = beside(&path, ".lock");
-        super::lock::holder(&lock_path).map_err(|error| OpenError::of_io(&name, &lock_path, &error))
-    }
-}
-
-fn check_regular(name: &str, path: &Path) -> Result<(), OpenError> {
-    let metadata = path.metadata().map_err(|error| OpenError::of_io(name, path, &error))?;
-    if metadata.is_file() { Ok(()) } else { Err(OpenError::NotAFile { database: name.to_owned() }) }
-}
-
-fn check_local(name: &str, path: &Path) -> Result<(), OpenError> {
-    let facts = rustix::fs::statfs(path).map_err(|error| OpenError::of_io(name, path, &error.into()))?;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "magic numbers have 32 bits")]
-    match network_kind(facts.f_type as u32) {
-        Some(kind) => Err(OpenError::NetworkFileSystem { database: name.to_owned(), kind }),
-        None => Ok(()),
-    }
-}
-
-/// By the magic numbers of `linux/magic.h`. FUSE passes: most of it is local, and what is not cannot be told.
-const fn network_kind(magic: u32) -> Option<&'static str> {
-    match magic {
-        0x6969 => Some("NFS"),
-        0x517b => Some("SMB"),
-        0xff53_4d42 | 0xfe53_4d42 => Some("CIFS"),
-        _ => None,
-    }
-}
-
-async fn take_lock(name: &str, path: &Path, holder: &Holder, wait: bool) -> Result<WriterLock, OpenError> {
-    let lock_path = beside(path, ".lock");
-    loop {
-        match WriterLock::try_take(&lock_path, holder).map_err(|error| OpenError::of_io(name, &lock_path, &error))? {
-            Taken::Ours(lock) => return Ok(lock),
-            Taken::Theirs(_) if wait => tokio::time::sleep(LOCK_POLL).await,
-            Taken::Theirs(holder) => return Err(OpenError::Held { database: name.to_owned(), holder }),
+    /// When the lock file cannot be looked at, or the server not be asked.
+    pub async fn writer(&self) -> Result<Option<String>, OpenError> {
+        let name = self.name();
+        match self.inner.connector.place() {
+            Place::File(path) => file::writer(&name, path),
+            Place::Server(_) => match runner::live(&self.inner.readers).await {
+                Ok(live) => Ok(live.first().map(|holder| Holder::describe(holder))),
+                Err(error) => Err(OpenError::of_server(&name, error)),
+            },
         }
     }
-}
 
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(ending);
-    beside.into()
-}
+    async fn write_file(name: &str, path: &Path, holder: &Holder, wait: bool) -> Result<Self, OpenError> {
+        let path = file::create(name, path)?;
+        let lock = file::take_lock(name, &path, holder, wait).await?;
+        let connector = Connector::new(Place::File(path.clone()), name.to_owned());
+        let of_sql = |error| OpenError::of_sql(name, &path, error);
 
-fn check_sqlite(name: &str, found: String) -> Result<(), OpenError> {
-    if numbers(&found) < numbers(SQLITE_MIN) {
-        return Err(OpenError::SqliteTooOld { database: name.to_owned(), found });
+        if file::beside(&path, "-journal").exists() {
+            connector.roll_back().await.map_err(of_sql)?;
+        }
+        // Looked at through a connection that cannot write, so that a file which is not ours stays as it is.
+        let readers = connector.reading().await.map_err(of_sql)?;
+        file::check_sqlite(name, file::sqlite_version(&readers).await.map_err(of_sql)?)?;
+        let version = version(&readers).await.map_err(of_sql)?;
+        check(name, version)?;
+        let connection = connector.writing().await.map_err(of_sql)?;
+        if version != Version::Current {
+            Migrator::up(&connection, None).await.map_err(of_sql)?;
+        }
+        Ok(Self::new(connector, readers, Some((connection, Hold::File(lock)))))
     }
-    Ok(())
-}
 
-async fn sqlite_version(connection: &DatabaseConnection) -> Result<String, DbErr> {
-    let question = Query::select().expr(Func::cust("sqlite_version")).to_owned();
-    let answer = connection.query_one(&question).await?;
-    answer.ok_or(DbErr::RecordNotFound("sqlite_version()".to_owned()))?.try_get_by_index(0)
-}
-
-fn numbers(version: &str) -> Vec<u32> {
-    version.split('.').map(|part| part.parse().unwrap_or(0)).collect()
-}
-
-/// Whose tables are in a database, and of when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Version {
-    Empty,
-    Older,
-    Current,
-    Newer,
-    Foreign,
-}
-
-/// Reads only.
-async fn version(connection: &DatabaseConnection) -> Result<Version, DbErr> {
-    const OF_MIGRATIONS: &str = "seaql_migrations";
-    const OF_OURS: &str = "plan_entries";
-    let question =
-        Query::select().column("name").from("sqlite_master").and_where(Expr::col("type").eq("table")).to_owned();
-    let answers = connection.query_all(&question).await?;
-    let tables: Vec<String> = answers.iter().map(|answer| answer.try_get_by_index(0)).collect::<Result<_, _>>()?;
-    let has = |name: &str| tables.iter().any(|table| table == name);
-    if tables.is_empty() {
-        return Ok(Version::Empty);
-    }
-    if !has(OF_MIGRATIONS) {
-        return Ok(Version::Foreign);
-    }
-    Ok(match Migrator::get_applied_migrations_read_only(connection).await {
-        // A very first start that was cut off leaves the table of migrations alone.
-        Ok(applied) if applied.is_empty() && tables.len() > 1 => Version::Foreign,
-        Ok(applied) if applied.is_empty() => Version::Empty,
-        Ok(applied) if applied.len() < Migrator::migrations().len() => Version::Older,
-        Ok(_) => Version::Current,
-        // The one way it has to say that the database knows a migration which this program does not.
-        Err(DbErr::Custom(_)) => {
-            if has(OF_OURS) {
-                Version::Newer
-            } else {
-                Version::Foreign
+    async fn write_server(
+        name: &str,
+        address: &Address,
+        holder: &Holder,
+        terms: Terms,
+        wait: bool,
+    ) -> Result<Self, OpenError> {
+        let of_sql = |error| OpenError::of_server(name, error);
+        server::probe(address).await.map_err(of_sql)?;
+        let connector = Connector::new(Place::Server(address.clone()), name.to_owned());
+        let connection = connector.writing().await.map_err(of_sql)?;
+        let (mut began, mut runner) = (Instant::now(), None);
+        while runner.is_none() {
+            if !server::try_lock(&connection).await.map_err(of_sql)? {
+                if began.elapsed() > LOCK_PATIENCE {
+                    return Err(OpenError::Held { database: name.to_owned(), holder: String::new() });
+                }
+                tokio::time::sleep(POLL).await;
+                continue;
             }
+            let entered = enter(name, &connection, &connector, holder, terms).await;
+            // A connection that broke has given its lock back.
+            let unlocked = server::unlock(&connection).await;
+            match entered {
+                Err(OpenError::Held { .. }) if wait => tokio::time::sleep(POLL).await,
+                entered => runner = Some(entered?),
+            }
+            unlocked.map_err(of_sql)?;
+            began = Instant::now();
         }
-        Err(error) => return Err(error),
-    })
+        let readers = connector.reading().await.map_err(of_sql)?;
+        Ok(Self::new(connector, readers, runner.map(|runner| (connection, Hold::Runner(runner)))))
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn network_file_systems_are_known_and_local_ones_pass() {
-        assert_eq!(network_kind(0x6969), Some("NFS"));
-        assert_eq!(network_kind(0xff53_4d42), Some("CIFS"));
-        assert_eq!(network_kind(0xef53), None); // ext4
-        assert_eq!(network_kind(0x6573_5546), None); // FUSE
+/// Brings the tables up to date and this process into the list of runners. Only while the lock is held.
+async fn enter(
+    name: &str,
+    connection: &DatabaseConnection,
+    connector: &Connector,
+    holder: &Holder,
+    terms: Terms,
+) -> Result<Runner, OpenError> {
+    let of_sql = |error| OpenError::of_server(name, error);
+    let version = version(connection).await.map_err(of_sql)?;
+    check(name, version)?;
+    if version != Version::Current {
+        Migrator::up(connection, None).await.map_err(of_sql)?;
     }
+    if let Some(other) = runner::live(connection).await.map_err(of_sql)?.into_iter().next() {
+        return Err(OpenError::Held { database: name.to_owned(), holder: other });
+    }
+    Runner::enter(connection, connector, holder, terms).await.map_err(of_sql)
+}
 
-    #[test]
-    fn versions_compare_by_number() {
-        assert!(numbers("3.9.0") < numbers(SQLITE_MIN));
-        assert!(numbers("3.51.2") < numbers(SQLITE_MIN));
-        assert!(numbers("3.100.0") > numbers(SQLITE_MIN));
+/// Refuses what this version must not change.
+fn check(name: &str, version: Version) -> Result<(), OpenError> {
+    match version {
+        Version::Current | Version::Empty | Version::Older => Ok(()),
+        Version::Newer => Err(OpenError::Newer { database: name.to_owned() }),
+        Version::Foreign => Err(OpenError::Foreign { database: name.to_owned() }),
     }
 }

@@ -10,14 +10,13 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
+use super::batch::Write;
 use super::cells::Cells;
-use super::checkpoint::build;
 use super::entity::backups::{Column, Entity as Backups};
 use super::entity::parts::{self, Entity as Parts};
 use super::entity::plan_entries::{self, Entity as PlanEntries};
 use super::facts::PartRow;
-use super::writer::Write;
-use super::{Database, DatabaseError, Row, now_ms};
+use super::{Database, DatabaseError, Row};
 use crate::state::State;
 
 /// Values bound to one statement: `SQLite` takes 32,766.
@@ -39,14 +38,12 @@ const INSERT_ROWS: usize = 250;
 impl Database {
     /// The rows that `plan` wants, in its order; empty if it was never saved. All of one moment.
     pub async fn planned_rows(&self, plan: &str) -> Result<Vec<Row>, DatabaseError> {
-        let snapshot = self.snapshot().await?;
-        self.rows_of_plan(&snapshot, plan).await
+        self.patiently(|| async { self.rows_of_plan(&self.snapshot().await?, plan).await }).await
     }
 
     /// The rows with these ids that are there, in no order.
     pub async fn rows(&self, ids: &[Uuid]) -> Result<Vec<Row>, DatabaseError> {
-        let snapshot = self.snapshot().await?;
-        self.rows_in(&snapshot, ids, None).await
+        self.patiently(|| async { self.rows_in(&self.snapshot().await?, ids, None).await }).await
     }
 
     pub(super) async fn rows_in(
@@ -86,13 +83,14 @@ impl Database {
 
     /// All rows there are, by id.
     pub async fn all_rows(&self) -> Result<Vec<Row>, DatabaseError> {
-        self.rows_by_id(None).await
+        self.patiently(|| self.rows_by_id(None)).await
     }
 
     /// The rows that were planned once and that no plan wants any more, by id.
     pub async fn wanted_by_no_plan(&self) -> Result<Vec<Row>, DatabaseError> {
         let wanted = Query::select().column(plan_entries::Column::BackupId).from(PlanEntries).to_owned();
-        self.rows_by_id(Some(Expr::col((Backups, Column::Id)).not_in_subquery(wanted))).await
+        let filter = Expr::col((Backups, Column::Id)).not_in_subquery(wanted);
+        self.patiently(|| self.rows_by_id(Some(filter.clone()))).await
     }
 
     async fn rows_by_id(&self, filter: Option<Expr>) -> Result<Vec<Row>, DatabaseError> {
@@ -114,7 +112,7 @@ impl Database {
 
     /// The ids of the rows that `plan` wants, in no order.
     pub async fn planned_ids(&self, plan: &str) -> Result<Vec<Uuid>, DatabaseError> {
-        let entries = self.entries(plan).await?;
+        let entries = self.patiently(|| self.entries(plan)).await?;
         let unreadable = |id: &String| DatabaseError::Unreadable {
             id: id.clone(),
             column: "plan_entries.backup_id".to_owned(),
@@ -125,18 +123,18 @@ impl Database {
 
     /// The names of all plans that want any row, sorted.
     pub async fn plans(&self) -> Result<Vec<String>, DatabaseError> {
-        let snapshot = self.snapshot().await?;
-        self.plans_in(&snapshot).await
+        self.patiently(|| async { self.plans_in(&self.snapshot().await?).await }).await
     }
 
     /// The finished parts of a copy, by number.
     pub async fn parts(&self, id: Uuid) -> Result<Vec<PartRow>, DatabaseError> {
-        let found = Parts::find()
-            .filter(parts::Column::BackupId.eq(id.to_string()))
-            .order_by_asc(parts::Column::Number)
-            .all(&self.inner.readers)
-            .await
-            .map_err(|error| self.error(error))?;
+        let of_copy =
+            Parts::find().filter(parts::Column::BackupId.eq(id.to_string())).order_by_asc(parts::Column::Number);
+        let found = || async {
+            let found = of_copy.clone().all(&self.inner.readers).await;
+            found.map_err(|error| self.error(error))
+        };
+        let found = self.patiently(found).await?;
         let unreadable = |column: &str, value: i64| DatabaseError::Unreadable {
             id: id.to_string(),
             column: format!("parts.{column}"),
@@ -208,13 +206,10 @@ impl Database {
     pub async fn save_plan<R: Borrow<Row>>(&self, plan: &str, rows: &[R]) -> Result<bool, DatabaseError> {
         let rows = || rows.iter().map(Borrow::borrow);
         let ids: Vec<Uuid> = rows().map(|row| row.id).collect();
-        let snapshot = self.snapshot().await?;
-        let completed = self.completed_in(&snapshot, &ids).await?;
-        let open = self.rows_in(&snapshot, &ids, Some(Column::State.ne(State::Completed.as_str()))).await?;
-        drop(snapshot);
+        let (completed, open) = self.patiently(|| self.completed_and_open(&ids)).await?;
         let stored: HashMap<Uuid, Row> = open.into_iter().map(|row| (row.id, row)).collect();
-        let entries = self.entries(plan).await?;
-        let now = now_ms();
+        let entries = self.patiently(|| self.entries(plan)).await?;
+        let now = self.now_ms();
 
         let mut inserts = Vec::new();
         let mut writes: Vec<Write> = Vec::new();
@@ -222,20 +217,77 @@ impl Database {
             match stored.get(&row.id) {
                 None if matches!(row.state, State::New | State::Failed) => inserts.push(row),
                 None => return Err(DatabaseError::Illegal { id: row.id, from: State::New, to: row.state }),
-                Some(stored) => writes.extend(described_anew(stored, row, now)),
+                Some(stored) => writes.extend(self.described_anew(stored, row, now)),
             }
         }
         // Chunk by chunk, each in a commit of its own: what is to be inserted takes several times the room of its row.
         // Rows that no plan wants yet are nobody's until the entries say so, which come last and at once.
         for rows in inserts.chunks(INSERT_ROWS) {
-            self.write(vec![build(&Backups::insert_many(rows.iter().map(|row| row.to_insert(now)))).into()]).await?;
+            self.write(vec![self.build(&Backups::insert_many(rows.iter().map(|row| row.to_insert(now)))).into()])
+                .await?;
         }
-        writes.extend(entries_anew(plan, &entries, &ids));
+        writes.extend(self.entries_anew(plan, &entries, &ids));
         if writes.is_empty() {
             return Ok(!inserts.is_empty());
         }
         self.write(writes).await?;
         Ok(true)
+    }
+
+    /// The update that makes `stored` described as `planned`; none if it is.
+    fn described_anew(&self, stored: &Row, planned: &Row, now_ms: i64) -> Option<Write> {
+        let gets_location = stored.location.is_none() && planned.location.is_some();
+        if stored.is_described_as(planned) && !gets_location {
+            return None;
+        }
+        let mut changes = planned.to_describe(now_ms);
+        if gets_location {
+            changes.location = Set(planned.location.clone());
+        }
+        let update = Backups::update_many()
+            .set(changes)
+            .filter(Column::Id.eq(stored.id.to_string()))
+            .filter(Column::State.ne(State::Completed.as_str()));
+        Some(self.build(&update).into())
+    }
+
+    /// The writes that turn `stored` entries (id to position) into `wanted` ones. What moved is taken out and put in.
+    fn entries_anew(&self, plan: &str, stored: &HashMap<String, i32>, wanted: &[Uuid]) -> Vec<Write> {
+        let wanted: Vec<(String, i32)> =
+            wanted.iter().enumerate().map(|(index, id)| (id.to_string(), position(index))).collect();
+        let new: Vec<&(String, i32)> =
+            wanted.iter().filter(|(id, position)| stored.get(id) != Some(position)).collect();
+        let kept: HashSet<&str> = wanted
+            .iter()
+            .filter(|(id, position)| stored.get(id) == Some(position))
+            .map(|(id, _)| id.as_str())
+            .collect();
+        let gone: Vec<&String> = stored.keys().filter(|id| !kept.contains(id.as_str())).collect();
+
+        let mut writes = Vec::new();
+        for chunk in gone.chunks(IDS) {
+            let delete = PlanEntries::delete_many()
+                .filter(plan_entries::Column::Plan.eq(plan))
+                .filter(plan_entries::Column::BackupId.is_in(chunk.iter().map(|id| id.as_str())));
+            writes.push(self.build(&delete).into());
+        }
+        for chunk in new.chunks(BINDS / 3) {
+            let entry = |(id, position): &(String, i32)| plan_entries::ActiveModel {
+                plan: Set(plan.to_owned()),
+                backup_id: Set(id.clone()),
+                position: Set(*position),
+            };
+            writes.push(self.build(&PlanEntries::insert_many(chunk.iter().map(|pair| entry(pair)))).into());
+        }
+        writes
+    }
+
+    /// Of these rows the ids of those that are registered, and the others whole.
+    async fn completed_and_open(&self, ids: &[Uuid]) -> Result<(HashSet<Uuid>, Vec<Row>), DatabaseError> {
+        let snapshot = self.snapshot().await?;
+        let completed = self.completed_in(&snapshot, ids).await?;
+        let open = self.rows_in(&snapshot, ids, Some(Column::State.ne(State::Completed.as_str()))).await?;
+        Ok((completed, open))
     }
 
     async fn entries(&self, plan: &str) -> Result<HashMap<String, i32>, DatabaseError> {
@@ -263,50 +315,6 @@ pub(super) async fn query(
 /// All columns in the table's order, as [`Row::read`] wants them.
 fn all_columns() -> SelectStatement {
     Query::select().columns(Column::iter().map(|column| (Backups, column))).from(Backups).to_owned()
-}
-
-/// The update that makes `stored` described as `planned`; none if it is.
-fn described_anew(stored: &Row, planned: &Row, now_ms: i64) -> Option<Write> {
-    let gets_location = stored.location.is_none() && planned.location.is_some();
-    if stored.is_described_as(planned) && !gets_location {
-        return None;
-    }
-    let mut changes = planned.to_describe(now_ms);
-    if gets_location {
-        changes.location = Set(planned.location.clone());
-    }
-    let update = Backups::update_many()
-        .set(changes)
-        .filter(Column::Id.eq(stored.id.to_string()))
-        .filter(Column::State.ne(State::Completed.as_str()));
-    Some(build(&update).into())
-}
-
-/// The writes that turn `stored` entries (id to position) into `wanted` ones. What moved is taken out and put in.
-fn entries_anew(plan: &str, stored: &HashMap<String, i32>, wanted: &[Uuid]) -> Vec<Write> {
-    let wanted: Vec<(String, i32)> =
-        wanted.iter().enumerate().map(|(index, id)| (id.to_string(), position(index))).collect();
-    let new: Vec<&(String, i32)> = wanted.iter().filter(|(id, position)| stored.get(id) != Some(position)).collect();
-    let kept: HashSet<&str> =
-        wanted.iter().filter(|(id, position)| stored.get(id) == Some(position)).map(|(id, _)| id.as_str()).collect();
-    let gone: Vec<&String> = stored.keys().filter(|id| !kept.contains(id.as_str())).collect();
-
-    let mut writes = Vec::new();
-    for chunk in gone.chunks(IDS) {
-        let delete = PlanEntries::delete_many()
-            .filter(plan_entries::Column::Plan.eq(plan))
-            .filter(plan_entries::Column::BackupId.is_in(chunk.iter().map(|id| id.as_str())));
-        writes.push(build(&delete).into());
-    }
-    for chunk in new.chunks(BINDS / 3) {
-        let entry = |(id, position): &(String, i32)| plan_entries::ActiveModel {
-            plan: Set(plan.to_owned()),
-            backup_id: Set(id.clone()),
-            position: Set(*position),
-        };
-        writes.push(build(&PlanEntries::insert_many(chunk.iter().map(|pair| entry(pair)))).into());
-    }
-    writes
 }
 
 /// Plans have at most a million rows.

@@ -238,7 +238,7 @@ impl Row {
             expected_sha256: cells.parsed_if_any(Column::ExpectedSha256)?,
             etag: cells.get(Column::Etag)?,
             verified: cells.get(Column::Verified)?,
-            attempt: cells.number(Column::Attempt)?,
+            attempt: cells.small(Column::Attempt)?,
             upload_token: cells.get(Column::UploadToken)?,
             upload_id: cells.get(Column::UploadId)?,
             part_size: cells.number_if_any(Column::PartSize)?,

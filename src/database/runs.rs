@@ -1,11 +1,10 @@
 //! One row for each run: who, when, on what plan, and how it ended.
 
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use uuid::Uuid;
 
-use super::checkpoint::build;
 use super::entity::runs::{ActiveModel, Column, Entity as Runs, Model};
-use super::{Database, DatabaseError, now_ms};
+use super::{Database, DatabaseError};
 use crate::id::Sha256Digest;
 
 /// What is known when a run begins.
@@ -65,7 +64,7 @@ impl Database {
             host: new.host,
             pid: new.pid,
             version: new.version,
-            started_ms: now_ms(),
+            started_ms: self.now_ms(),
             ended_ms: None,
             exit_code: None,
             regions: new.regions,
@@ -82,7 +81,7 @@ impl Database {
             regions: Set(run.regions.clone()),
             ..Default::default()
         });
-        self.write_one(build(&insert)).await?;
+        self.write_one(self.build(&insert)).await?;
         Ok(run)
     }
 
@@ -93,14 +92,14 @@ impl Database {
     pub async fn end_run(&self, id: Uuid, exit_code: u8, summary: String) -> Result<bool, DatabaseError> {
         let update = Runs::update_many()
             .set(ActiveModel {
-                ended_ms: Set(Some(now_ms())),
+                ended_ms: Set(Some(self.now_ms())),
                 exit_code: Set(Some(exit_code.into())),
                 summary: Set(Some(summary)),
                 ..Default::default()
             })
             .filter(Column::Id.eq(id.to_string()))
             .filter(Column::EndedMs.is_null());
-        self.write_one(build(&update)).await
+        self.write_one(self.build(&update)).await
     }
 
     /// The run of `plan` that began last.
@@ -108,13 +107,9 @@ impl Database {
     /// # Errors
     /// [`DatabaseError::Unreadable`] and those of `SQLite`.
     pub async fn last_run(&self, plan: &str) -> Result<Option<Run>, DatabaseError> {
-        let found = Runs::find()
-            .filter(Column::Plan.eq(plan))
-            .order_by_desc(Column::StartedMs)
-            .order_by_desc(Column::Id)
-            .one(&self.inner.readers)
-            .await
-            .map_err(|error| self.error(error))?;
+        let of_plan = newest_first().filter(Column::Plan.eq(plan));
+        let found = || async { of_plan.clone().one(&self.inner.readers).await.map_err(|error| self.error(error)) };
+        let found = self.patiently(found).await?;
         found.map(read).transpose()
     }
 
@@ -123,15 +118,15 @@ impl Database {
     /// # Errors
     /// As [`Database::last_run`].
     pub async fn last_runs(&self, n: u64) -> Result<Vec<Run>, DatabaseError> {
-        let found = Runs::find()
-            .order_by_desc(Column::StartedMs)
-            .order_by_desc(Column::Id)
-            .limit(n)
-            .all(&self.inner.readers)
-            .await
-            .map_err(|error| self.error(error))?;
+        let last = newest_first().limit(n);
+        let found = || async { last.clone().all(&self.inner.readers).await.map_err(|error| self.error(error)) };
+        let found = self.patiently(found).await?;
         found.into_iter().map(read).collect()
     }
+}
+
+fn newest_first() -> Select<Runs> {
+    Runs::find().order_by_desc(Column::StartedMs).order_by_desc(Column::Id)
 }
 
 fn read(model: Model) -> Result<Run, DatabaseError> {

@@ -44,6 +44,10 @@ impl Database {
     /// # Errors
     /// [`DatabaseError::Unreadable`] for a row that this version does not understand, and those of `SQLite`.
     pub async fn standings(&self, plan: &str) -> Result<Standings, DatabaseError> {
+        self.patiently(|| self.standings_now(plan)).await
+    }
+
+    async fn standings_now(&self, plan: &str) -> Result<Standings, DatabaseError> {
         let snapshot = self.snapshot().await?;
         let name = self.name();
         let mut rows: Vec<Standing> = Vec::new();
@@ -77,6 +81,10 @@ impl Database {
     /// # Errors
     /// Those of the database.
     pub async fn encrypted(&self, plan: &str) -> Result<Vec<(Uuid, String)>, DatabaseError> {
+        self.patiently(|| self.encrypted_now(plan)).await
+    }
+
+    async fn encrypted_now(&self, plan: &str) -> Result<Vec<(Uuid, String)>, DatabaseError> {
         let snapshot = self.snapshot().await?;
         let question = Query::select()
             .columns([(Backups, Column::Id), (Backups, Column::Region)])
@@ -99,6 +107,10 @@ impl Database {
     /// # Errors
     /// Those of the database.
     pub async fn catalogs_of(&self, plan: &str) -> Result<Vec<(String, String)>, DatabaseError> {
+        self.patiently(|| self.catalogs_of_now(plan)).await
+    }
+
+    async fn catalogs_of_now(&self, plan: &str) -> Result<Vec<(String, String)>, DatabaseError> {
         let snapshot = self.snapshot().await?;
         let question = Query::select()
             .distinct()

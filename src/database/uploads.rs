@@ -3,10 +3,10 @@
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
-use super::checkpoint::{build, mine};
+use super::checkpoint::mine;
 use super::entity::backups::ActiveModel;
 use super::entity::parts::{self, Entity as Parts};
-use super::{Claim, Database, DatabaseError, now_ms};
+use super::{Claim, Database, DatabaseError};
 use crate::state::State;
 
 /// The finished parts of one copy.
@@ -25,8 +25,8 @@ impl Database {
     /// Those of the database.
     pub async fn upload_begun(&self, claim: Claim, upload_id: &str) -> Result<bool, DatabaseError> {
         let upload_id = Set(Some(upload_id.to_owned()));
-        let changes = ActiveModel { changed_ms: Set(now_ms()), upload_id, ..Default::default() };
-        self.write_one(build(&mine(claim, State::Building, changes))).await
+        let changes = ActiveModel { changed_ms: Set(self.now_ms()), upload_id, ..Default::default() };
+        self.write_one(self.build(&mine(claim, State::Building, changes))).await
     }
 
     /// The finished parts of a copy; none if there are none, or if one is missing between others.
@@ -34,6 +34,10 @@ impl Database {
     /// # Errors
     /// [`DatabaseError::Unreadable`] for a row that this version does not understand, and those of the database.
     pub async fn stored_parts(&self, id: Uuid) -> Result<Option<StoredParts>, DatabaseError> {
+        self.patiently(|| self.stored_parts_now(id)).await
+    }
+
+    async fn stored_parts_now(&self, id: Uuid) -> Result<Option<StoredParts>, DatabaseError> {
         let of_copy = || Parts::find().filter(parts::Column::BackupId.eq(id.to_string()));
         let last = of_copy().order_by_desc(parts::Column::Number).one(&self.inner.readers).await;
         let Some(last) = last.map_err(|error| self.error(error))? else { return Ok(None) };

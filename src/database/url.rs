@@ -4,10 +4,20 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// The place of a database. Only `SQLite` so far; shown as `sqlite://PATH`, never with a password.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+use crate::sql::{Address, AddressError};
+
+/// The place of a database: a file of `SQLite`, or a database on a server. Shown without user and password.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatabaseUrl {
-    path: PathBuf,
+    place: Place,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Of one writing command at a time.
+    File(PathBuf),
+    /// Of many runners.
+    Server(Address),
 }
 
 /// Why a text names no database. The text itself is never repeated: there may be a password in it.
@@ -15,17 +25,17 @@ pub struct DatabaseUrl {
 #[non_exhaustive]
 pub enum UrlError {
     /// No `scheme:` in front.
-    #[error("a database URL starts with `sqlite://`")]
+    #[error("a database URL starts with `sqlite://`, `postgres://` or `mysql://`")]
     NoScheme,
-    /// A type that this version cannot use.
-    #[error("databases of type `{0}` come with a later version; this one has `sqlite://PATH`")]
-    LaterScheme(String),
     /// A type that no version can use.
-    #[error("unknown type of database `{0}`; there is `sqlite://PATH`")]
+    #[error("unknown type of database `{0}`; there are `sqlite://PATH`, `postgres://…` and `mysql://…`")]
     UnknownScheme(String),
-    /// `user:password@` in the URL.
-    #[error("a database URL must not have a password in it")]
+    /// `user:password@` where everybody on the machine can read it.
+    #[error("a database URL must not have a password in it: every process can read it there")]
     Password,
+    /// A database on a server that cannot be.
+    #[error("the URL {0}")]
+    Server(AddressError),
     /// `?key=value` with a key that means nothing here, which is every key so far.
     #[error("unknown option `{0}` in a database URL; SQLite databases have none")]
     UnknownOption(String),
@@ -44,8 +54,8 @@ pub enum UrlError {
 }
 
 impl DatabaseUrl {
-    /// Reads `sqlite://PATH` or `sqlite:PATH`; the path is taken as it is (no percent escapes), relative or absolute.
-    /// Touches no file.
+    /// Reads `sqlite://PATH` or `sqlite:PATH`, whose path is taken as it is (no percent escapes), relative or absolute;
+    /// or `postgres://USER:PASSWORD@HOST/NAME`, `postgresql://…`, `mysql://…`, `mariadb://…`. Touches nothing.
     ///
     /// # Errors
     /// [`UrlError`], one kind for each rule.
@@ -56,10 +66,30 @@ impl DatabaseUrl {
         }
         match scheme {
             "sqlite" => Self::parse_path(rest.strip_prefix("//").unwrap_or(rest)),
-            _ if has_password(rest) => Err(UrlError::Password),
-            "postgres" | "postgresql" | "mysql" | "mariadb" => Err(UrlError::LaterScheme(scheme.to_owned())),
+            "postgres" | "postgresql" | "mysql" | "mariadb" => {
+                Address::parse(text).map(Self::on_server).map_err(UrlError::Server)
+            }
             _ => Err(UrlError::UnknownScheme(scheme.to_owned())),
         }
+    }
+
+    /// The same for a text that others can read, such as a command line: a password in it is an error.
+    ///
+    /// # Errors
+    /// [`UrlError`], one kind for each rule.
+    pub fn parse_public(text: &str) -> Result<Self, UrlError> {
+        match text.split_once(':') {
+            Some((scheme, rest)) if scheme != "sqlite" && has_password(rest) => Err(UrlError::Password),
+            _ => Self::parse(text),
+        }
+    }
+
+    const fn on_server(address: Address) -> Self {
+        Self { place: Place::Server(address) }
+    }
+
+    const fn in_file(path: PathBuf) -> Self {
+        Self { place: Place::File(path) }
     }
 
     fn parse_path(rest: &str) -> Result<Self, UrlError> {
@@ -77,7 +107,7 @@ impl DatabaseUrl {
         if rest.ends_with('/') || rest.contains('\0') || path.starts_with("/dev") || path.file_name().is_none() {
             return Err(UrlError::NotAFile(rest.escape_debug().to_string()));
         }
-        Ok(Self { path: path.to_owned() })
+        Ok(Self::in_file(path.to_owned()))
     }
 
     /// The default database of the plan `name`: `$XDG_STATE_HOME/backhaul/<name>.db`, else
@@ -87,7 +117,7 @@ impl DatabaseUrl {
     /// [`UrlError::NoHome`].
     pub fn for_plan(name: &str) -> Result<Self, UrlError> {
         let folder = default_folder(std::env::var_os("XDG_STATE_HOME"), std::env::var_os("HOME"))?;
-        Ok(Self { path: folder.join(format!("{name}.db")) })
+        Ok(Self::in_file(folder.join(format!("{name}.db"))))
     }
 
     /// The default databases that exist, by name; for commands that were given no plan. Unreadable folders count as
@@ -97,33 +127,36 @@ impl DatabaseUrl {
     /// [`UrlError::NoHome`].
     pub fn all_default() -> Result<Vec<Self>, UrlError> {
         let folder = default_folder(std::env::var_os("XDG_STATE_HOME"), std::env::var_os("HOME"))?;
-        let mut found: Vec<Self> = std::fs::read_dir(folder)
+        let mut found: Vec<PathBuf> = std::fs::read_dir(folder)
             .into_iter()
             .flatten()
             .filter_map(|entry| entry.ok().map(|entry| entry.path()))
             .filter(|path| path.extension().is_some_and(|extension| extension == "db"))
-            .map(|path| Self { path })
             .collect();
-        found.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(found)
+        found.sort();
+        Ok(found.into_iter().map(Self::in_file).collect())
     }
 
     /// The same with a relative path starting at `folder`.
     #[must_use]
     pub fn starting_at(self, folder: &Path) -> Self {
-        Self { path: folder.join(self.path) }
+        match self.place {
+            Place::File(path) => Self::in_file(folder.join(path)),
+            Place::Server(_) => self,
+        }
     }
 
-    /// The file.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub(super) const fn place(&self) -> &Place {
+        &self.place
     }
 }
 
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sqlite://{}", self.path.display())
+        match &self.place {
+            Place::File(path) => write!(f, "sqlite://{}", path.display()),
+            Place::Server(address) => address.fmt(f),
+        }
     }
 }
 
@@ -149,7 +182,7 @@ mod tests {
     use super::*;
 
     fn path_of(text: &str) -> String {
-        DatabaseUrl::parse(text).map_or_else(|e| e.to_string(), |url| url.path().display().to_string())
+        DatabaseUrl::parse(text).map_or_else(|e| e.to_string(), |url| url.to_string()["sqlite://".len()..].to_owned())
     }
 
     #[test]
@@ -174,20 +207,40 @@ mod tests {
 
     #[test]
     fn other_schemes_are_told_apart() {
-        assert_eq!(DatabaseUrl::parse("postgres://db/x"), Err(UrlError::LaterScheme("postgres".into())));
         assert_eq!(DatabaseUrl::parse("oracle://db/x"), Err(UrlError::UnknownScheme("oracle".into())));
         assert_eq!(DatabaseUrl::parse("/var/x.db"), Err(UrlError::NoScheme));
         assert_eq!(DatabaseUrl::parse("a b:c"), Err(UrlError::NoScheme));
     }
 
     #[test]
-    fn passwords_are_refused_and_never_shown() {
+    fn databases_on_servers_are_shown_without_user_and_password() {
+        for (text, shown) in [
+            ("postgres://me:hunter2@DB.example:5433/x", "postgres://db.example:5433/x"),
+            ("postgresql://me@db/x?sslmode=verify-full", "postgres://db:5432/x"),
+            ("mysql://me:hunter2@db/x", "mysql://db:3306/x"),
+            ("mariadb://me@[::1]/x", "mysql://[::1]:3306/x"),
+        ] {
+            let url = DatabaseUrl::parse(text).expect(text);
+            assert_eq!(url.to_string(), shown);
+            assert!(!format!("{url:?}").contains("hunter2"));
+            assert_eq!(url.clone().starting_at(Path::new("/plans")), url);
+        }
+        let error = DatabaseUrl::parse("postgres://me@db").expect_err("no name");
+        assert_eq!(error.to_string(), "the URL has no name of a database at its end");
+    }
+
+    #[test]
+    fn passwords_are_refused_in_public_and_never_shown() {
         for text in ["postgres://me:hunter2@db/x", "mysql://me:hun/ter2@db/x", "x://me:hunter2@db"] {
-            let error = DatabaseUrl::parse(text).expect_err(text);
+            let error = DatabaseUrl::parse_public(text).expect_err(text);
             assert_eq!(error, UrlError::Password, "{text}");
             assert!(!error.to_string().contains("ter2"));
         }
-        assert_eq!(DatabaseUrl::parse("postgres://me@db:5432/x"), Err(UrlError::LaterScheme("postgres".into())));
+        let error = DatabaseUrl::parse("mysql://me:hun/ter2@db/x").expect_err("no port");
+        assert!(!error.to_string().contains("ter2"), "{error}");
+        let text = "postgres://me@db:5432/x";
+        assert_eq!(DatabaseUrl::parse_public(text), DatabaseUrl::parse(text));
+        assert_eq!(DatabaseUrl::parse_public("sqlite:a:b@c"), DatabaseUrl::parse("sqlite:a:b@c"));
     }
 
     #[test]

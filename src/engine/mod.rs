@@ -161,6 +161,8 @@ pub async fn run(engine: Arc<Engine>, tasks: Vec<Task>) -> Result<u64, DatabaseE
         tokio::select! {
             ended = run.go() => ended?,
             () = clock.limits.follow_the_clock() => {}
+            // Others may have its work: all steps are cut off, and nothing of theirs is written any more.
+            error = clock.database.lease_ended() => return Err(error),
         }
         Ok(run.started)
     });
@@ -345,6 +347,7 @@ impl Run {
 
     async fn drain(&mut self, reason: String) -> Result<(), DatabaseError> {
         self.draining = true;
+        self.engine.database.hurry();
         (self.engine.emit)(Event::Draining { reason });
         // Steps that wait for their next attempt will not get it: their claims are given back.
         let waiting = self.schedule.drain().into_iter().map(|ready| (ready, self.claims.remove(&ready)));

@@ -133,7 +133,7 @@ pub(super) static PLAN: Shape = shape(
     &[
         key("version", Kind::Integer { min: 1, max: 1 }, "Version of the plan format: 1.").required(),
         key("name", Kind::Name, "The plan's identity: its work is found again under this name. Letters, digits, `-`, `_`, `.`; at most 100.").required(),
-        key("database", Kind::Reference, "Where checkpoints are kept: `sqlite://FILE`, relative to the plan file; may hold `${NAME}`.")
+        key("database", Kind::Reference, "Where checkpoints are kept: `sqlite://FILE`, relative to the plan file, or, for many runners, `postgres://USER:${PASSWORD}@HOST/NAME` or `mysql://…`; may hold `${NAME}`.")
             .default("$XDG_STATE_HOME/backhaul/<plan name>.db"),
         key("regions", Kind::Named(&REGION), "The regions by name. Each is a store and a catalog.").required(),
         key("defaults", Kind::Map(&DEFAULTS), "What holds for every backup that does not say otherwise."),

@@ -4,12 +4,11 @@ use futures::future::join_all;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 use super::super::{Copied, CopyStart, DatabaseError, RecordPlace};
-use super::{Fixture, PLAN, copied, failure, part, row, run, start};
+use super::{Fixture, PLAN, Place, copied, failure, part, row, run, start};
 use crate::state::State;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_parts_take_few_commits() {
-    let fixture = Fixture::new().await;
+async fn a_thousand_parts_take_few_commits(on: Place) {
+    let fixture = Fixture::new(on).await;
     let (row, claim) = fixture.in_state(State::Building).await;
     let before = fixture.database.commits();
     let done = join_all((0..1_000).map(|number| fixture.database.part_done(claim, part(number), None, 2))).await;
@@ -21,9 +20,8 @@ async fn a_thousand_parts_take_few_commits() {
     assert_eq!(parts, (0..1_000).map(part).collect::<Vec<_>>());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn whole_copies_of_many_rows_take_few_commits() {
-    let fixture = Fixture::new().await;
+async fn whole_copies_of_many_rows_take_few_commits(on: Place) {
+    let fixture = Fixture::new(on).await;
     let rows: Vec<_> = (0..500).map(|number| row(&format!("row {number}"))).collect();
     fixture.database.save_plan(PLAN, &rows).await.expect("saved");
     let before = fixture.database.commits();
@@ -59,9 +57,8 @@ async fn whole_copies_of_many_rows_take_few_commits() {
     assert!(standings.rows.iter().map(|row| (row.id, row.state)).eq(rows.iter().map(|row| (row.id, State::Completed))));
 }
 
-#[tokio::test]
-async fn of_two_claims_in_one_commit_one_holds() {
-    let fixture = Fixture::new().await;
+async fn of_two_claims_in_one_commit_one_holds(on: Place) {
+    let fixture = Fixture::new(on).await;
     let row = row("a");
     fixture.database.save_plan(PLAN, std::slice::from_ref(&row)).await.expect("saved");
     let (one, two) = (start("one"), start("two"));
@@ -74,9 +71,8 @@ async fn of_two_claims_in_one_commit_one_holds() {
     assert_eq!(fixture.row(row.id).await.upload_token.as_deref(), Some("one"));
 }
 
-#[tokio::test]
-async fn standings_tell_what_rows_tell_and_failures_whole() {
-    let fixture = Fixture::new().await;
+async fn standings_tell_what_rows_tell_and_failures_whole(on: Place) {
+    let fixture = Fixture::new(on).await;
     let rows = [row("a").that_failed(failure()), row("b"), row("c")];
     fixture.database.save_plan(PLAN, &rows).await.expect("saved");
     let standings = fixture.database.standings(PLAN).await.expect("readable");
@@ -87,9 +83,8 @@ async fn standings_tell_what_rows_tell_and_failures_whole() {
     assert!(fixture.database.standings("another").await.expect("readable").rows.is_empty());
 }
 
-#[tokio::test]
-async fn one_bad_write_does_not_poison_its_batch() {
-    let fixture = Fixture::new().await;
+async fn one_bad_write_does_not_poison_its_batch(on: Place) {
+    let fixture = Fixture::new(on).await;
     let (row, claim) = fixture.in_state(State::Building).await;
     let numbers = (0..50).chain([17]).chain(50..90);
     let done = join_all(numbers.map(|number| fixture.database.part_done(claim, part(number), None, 1))).await;
@@ -101,7 +96,7 @@ async fn one_bad_write_does_not_poison_its_batch() {
 
 #[tokio::test]
 async fn a_full_disk_fails_what_waits_and_writing_goes_on_after_it() {
-    let fixture = Fixture::new().await;
+    let fixture = Fixture::new(Place::File).await;
     let (row, claim) = fixture.in_state(State::Building).await;
     let limit = |pages: u32| Statement::from_string(DbBackend::Sqlite, format!("PRAGMA max_page_count = {pages}"));
     let large = |number| super::PartRow { sha256_state: vec![0; 200_000], ..part(number) };
@@ -121,7 +116,7 @@ async fn a_full_disk_fails_what_waits_and_writing_goes_on_after_it() {
 
 #[tokio::test]
 async fn another_programs_transaction_is_waited_for() {
-    let fixture = Fixture::new().await;
+    let fixture = Fixture::new(Place::File).await;
     let (row, claim) = fixture.in_state(State::Building).await;
     let other = fixture.other_connection().await;
     other.execute_unprepared("BEGIN IMMEDIATE").await.expect("locked");
@@ -132,11 +127,12 @@ async fn another_programs_transaction_is_waited_for() {
     assert!(done.expect("written"));
 }
 
-#[tokio::test]
-async fn close_commits_what_was_queued() {
-    let fixture = Fixture::new().await;
+async fn close_commits_what_was_queued(on: Place) {
+    let fixture = Fixture::new(on).await;
     let (row, claim) = fixture.in_state(State::Building).await;
     let queued = join_all((0..300).map(|number| fixture.database.part_done(claim, part(number), None, 1)));
+    // All of them before it is closed.
+    let queued = tokio::task::unconstrained(queued);
     let (done, ()) = tokio::join!(queued, fixture.database.close());
     assert!(done.into_iter().all(|done| done.expect("queued before it was closed")));
     let error = fixture.database.failed(claim, State::Building, &failure(), true).await.expect_err("closed");
@@ -144,3 +140,12 @@ async fn close_commits_what_was_queued() {
     let reader = super::Database::open_reading(&fixture.url).await.expect("readable");
     assert_eq!(reader.parts(row.id).await.expect("readable").len(), 300);
 }
+
+super::on_all_databases!(
+    a_thousand_parts_take_few_commits,
+    whole_copies_of_many_rows_take_few_commits,
+    of_two_claims_in_one_commit_one_holds,
+    standings_tell_what_rows_tell_and_failures_whole,
+    one_bad_write_does_not_poison_its_batch,
+    close_commits_what_was_queued,
+);

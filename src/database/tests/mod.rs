@@ -1,26 +1,55 @@
-//! Against real `SQLite` files.
+//! Against real `SQLite` files, and most of it against real servers, too.
 
 mod commits;
 mod opening;
 mod planning;
+mod proxy;
 mod sequences;
+mod servers;
 mod steps;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use sea_orm::DatabaseConnection;
+use sea_orm::{ConnectionTrait, DatabaseConnection};
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::connect::Connector;
+use super::url::Place as UrlPlace;
 use super::{Claim, Copied, CopyStart, Database, DatabaseUrl, Holder, PartRow, RecordPlace, Row};
 use crate::failure::{Cause, Failure};
 use crate::id::Sha256Digest;
+use crate::lease::Terms;
 use crate::state::State;
 
 const PLAN: &str = "nightly";
 
-/// A new database in a folder of its own.
+/// Where a test makes its databases.
+#[derive(Clone, Copy)]
+enum Place {
+    /// In a folder of its own.
+    File,
+    /// As a database of its own.
+    Server(&'static servers::Server),
+}
+
+/// Makes tests of functions: each in a file, and all of them once a server.
+macro_rules! on_all_databases {
+    ($($name:ident),* $(,)?) => {
+        pub(super) const CASES: &[(&str, super::servers::Case)] =
+            &[$((stringify!($name), |on| Box::pin($name(on)))),*];
+        mod in_a_file {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(super::Place::File).await;
+            })*
+        }
+    };
+}
+use on_all_databases;
+
+/// A new database.
 struct Fixture {
     folder: TempDir,
     url: DatabaseUrl,
@@ -28,23 +57,25 @@ struct Fixture {
 }
 
 impl Fixture {
-    async fn new() -> Self {
+    async fn new(on: Place) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let url = url_in(&folder, "state/x.db");
-        let database = Database::open_writing(&url, &holder(), false).await.expect("a new database");
+        let url = match on {
+            Place::File => url_in(&folder, "state/x.db"),
+            Place::Server(server) => server.new_database().await,
+        };
+        let database = Database::open_writing(&url, &holder(), Terms::DEFAULT, false).await.expect("a new database");
         Self { folder, url, database }
     }
 
-    /// What another program might do to the file.
+    /// What another program might do to it.
     async fn sql(&self, sql: &str) {
-        use sea_orm::ConnectionTrait;
         let connection = self.other_connection().await;
         connection.execute_unprepared(sql).await.expect(sql);
         connection.close().await.expect("closed");
     }
 
     async fn other_connection(&self) -> DatabaseConnection {
-        Connector::new(self.url.path().to_owned(), "other".into()).writing().await.expect("a connection")
+        Connector::new(self.url.place().clone(), "other".into()).writing().await.expect("a connection")
     }
 
     async fn row(&self, id: Uuid) -> Row {
@@ -73,6 +104,13 @@ impl Fixture {
 
 fn url_in(folder: &TempDir, name: &str) -> DatabaseUrl {
     DatabaseUrl::parse(&format!("sqlite:{}", folder.path().join(name).display())).expect("a URL")
+}
+
+fn file(url: &DatabaseUrl) -> &Path {
+    match url.place() {
+        UrlPlace::File(path) => path,
+        UrlPlace::Server(_) => panic!("{url} is no file"),
+    }
 }
 
 fn holder() -> Holder {

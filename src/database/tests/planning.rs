@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::super::{DatabaseError, NewRun, RecordPlace, Row};
-use super::{Fixture, PLAN, copied, failure, holder, row, run, start};
+use super::{Fixture, PLAN, Place, copied, failure, holder, row, run, start};
 use crate::id::Sha256Digest;
 use crate::state::State;
 
@@ -15,9 +15,8 @@ fn many(count: usize) -> Vec<Row> {
     (0..count).map(|n| row(&format!("row {n}"))).collect()
 }
 
-#[tokio::test]
-async fn a_planned_row_comes_back_as_it_was() {
-    let fixture = Fixture::new().await;
+async fn a_planned_row_comes_back_as_it_was(on: Place) {
+    let fixture = Fixture::new(on).await;
     let planned = row("a");
     assert!(fixture.database.save_plan(PLAN, std::slice::from_ref(&planned)).await.expect("saved"));
     let stored = fixture.row(planned.id).await;
@@ -25,9 +24,8 @@ async fn a_planned_row_comes_back_as_it_was() {
     assert_eq!(stored, Row { planned_ms: stored.planned_ms, changed_ms: stored.planned_ms, ..planned });
 }
 
-#[tokio::test]
-async fn a_row_that_failed_while_planning_keeps_its_reason() {
-    let fixture = Fixture::new().await;
+async fn a_row_that_failed_while_planning_keeps_its_reason(on: Place) {
+    let fixture = Fixture::new(on).await;
     let planned = row("a").that_failed(failure());
     fixture.database.save_plan(PLAN, std::slice::from_ref(&planned)).await.expect("saved");
     let stored = fixture.row(planned.id).await;
@@ -38,9 +36,8 @@ async fn a_row_that_failed_while_planning_keeps_its_reason() {
     assert!(matches!(error, DatabaseError::Illegal { to: State::Saving, .. }), "{error}");
 }
 
-#[tokio::test]
-async fn saving_the_same_plan_again_writes_nothing() {
-    let fixture = Fixture::new().await;
+async fn saving_the_same_plan_again_writes_nothing(on: Place) {
+    let fixture = Fixture::new(on).await;
     // More than go into one statement, and more than are read at a time.
     let rows = many(4_321);
     assert!(fixture.database.save_plan(PLAN, &rows).await.expect("saved"));
@@ -50,9 +47,8 @@ async fn saving_the_same_plan_again_writes_nothing() {
     assert_eq!(ids(&fixture.database.planned_rows(PLAN).await.expect("readable")), ids(&rows));
 }
 
-#[tokio::test]
-async fn the_order_is_the_plans_whatever_it_was_before() {
-    let fixture = Fixture::new().await;
+async fn the_order_is_the_plans_whatever_it_was_before(on: Place) {
+    let fixture = Fixture::new(on).await;
     let mut rows = many(30);
     fixture.database.save_plan(PLAN, &rows).await.expect("saved");
     rows.reverse();
@@ -65,9 +61,8 @@ async fn the_order_is_the_plans_whatever_it_was_before() {
     assert_eq!(ids(&fixture.database.planned_rows(PLAN).await.expect("readable")), ids(&rows));
 }
 
-#[tokio::test]
-async fn two_plans_share_a_row_and_what_nobody_wants_is_found() {
-    let fixture = Fixture::new().await;
+async fn two_plans_share_a_row_and_what_nobody_wants_is_found(on: Place) {
+    let fixture = Fixture::new(on).await;
     let (shared, dropped) = (row("shared"), row("dropped"));
     fixture.database.save_plan("one", &[shared.clone(), dropped.clone()]).await.expect("saved");
     fixture.database.save_plan("two", std::slice::from_ref(&shared)).await.expect("saved");
@@ -79,9 +74,8 @@ async fn two_plans_share_a_row_and_what_nobody_wants_is_found() {
     assert_eq!(fixture.database.all_rows().await.expect("readable").len(), 2);
 }
 
-#[tokio::test]
-async fn all_rows_that_nobody_wants_are_found_however_many() {
-    let fixture = Fixture::new().await;
+async fn all_rows_that_nobody_wants_are_found_however_many(on: Place) {
+    let fixture = Fixture::new(on).await;
     let rows = many(2_345);
     fixture.database.save_plan(PLAN, &rows).await.expect("saved");
     fixture.database.save_plan::<Row>(PLAN, &[]).await.expect("saved");
@@ -92,9 +86,8 @@ async fn all_rows_that_nobody_wants_are_found_however_many() {
     assert_eq!(found, expected);
 }
 
-#[tokio::test]
-async fn what_describes_a_backup_follows_the_plan_until_it_is_registered() {
-    let fixture = Fixture::new().await;
+async fn what_describes_a_backup_follows_the_plan_until_it_is_registered(on: Place) {
+    let fixture = Fixture::new(on).await;
     let planned = row("a");
     let anew = Row {
         name: "new name".into(),
@@ -127,9 +120,8 @@ async fn what_describes_a_backup_follows_the_plan_until_it_is_registered() {
     assert!(!fixture.database.save_plan(PLAN, &[planned]).await.expect("nothing to do"));
 }
 
-#[tokio::test]
-async fn a_location_is_filled_in_once() {
-    let fixture = Fixture::new().await;
+async fn a_location_is_filled_in_once(on: Place) {
+    let fixture = Fixture::new(on).await;
     let unset = Row { location: None, ..row("a") };
     fixture.database.save_plan(PLAN, std::slice::from_ref(&unset)).await.expect("saved");
     for location in ["first", "second"] {
@@ -139,10 +131,9 @@ async fn a_location_is_filled_in_once() {
     assert_eq!(fixture.row(unset.id).await.location.as_deref(), Some("first"));
 }
 
-#[tokio::test]
-async fn words_of_another_version_are_named_and_never_guessed() {
+async fn words_of_another_version_are_named_and_never_guessed(on: Place) {
     for (column, value) in [("state", "RESTORED"), ("cause", "moon-phase"), ("sha256", "abc"), ("metadata", "{")] {
-        let fixture = Fixture::new().await;
+        let fixture = Fixture::new(on).await;
         let planned = row("a");
         fixture.database.save_plan(PLAN, std::slice::from_ref(&planned)).await.expect("saved");
         fixture.sql(&format!("UPDATE backups SET {column} = '{value}'")).await;
@@ -152,9 +143,8 @@ async fn words_of_another_version_are_named_and_never_guessed() {
     }
 }
 
-#[tokio::test]
-async fn runs_are_written_down_and_end_once() {
-    let fixture = Fixture::new().await;
+async fn runs_are_written_down_and_end_once(on: Place) {
+    let fixture = Fixture::new(on).await;
     let new = |plan: &str| NewRun {
         plan: plan.into(),
         plan_sha256: Sha256Digest([3; 32]),
@@ -175,3 +165,16 @@ async fn runs_are_written_down_and_end_once() {
     assert_eq!(last.iter().map(|run| run.id).collect::<Vec<_>>(), [second.id, first.id]);
     assert_eq!(fixture.database.last_run("three").await.expect("readable"), None);
 }
+
+super::on_all_databases!(
+    a_planned_row_comes_back_as_it_was,
+    a_row_that_failed_while_planning_keeps_its_reason,
+    saving_the_same_plan_again_writes_nothing,
+    the_order_is_the_plans_whatever_it_was_before,
+    two_plans_share_a_row_and_what_nobody_wants_is_found,
+    all_rows_that_nobody_wants_are_found_however_many,
+    what_describes_a_backup_follows_the_plan_until_it_is_registered,
+    a_location_is_filled_in_once,
+    words_of_another_version_are_named_and_never_guessed,
+    runs_are_written_down_and_end_once,
+);

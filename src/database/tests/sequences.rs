@@ -1,18 +1,39 @@
 //! Any sequence of writes by two claimants: a trigger, which no writer can avoid, saw legal transitions only.
 
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
+use proptest::strategy::ValueTree;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use uuid::Uuid;
 
 use super::super::{Claim, Database, RecordPlace, Row};
-use super::{Fixture, PLAN, copied, failure, part, row, start};
+use super::{Fixture, PLAN, Place, copied, failure, part, row, start};
 use crate::state::State;
 
-const WITNESS: &str = "
-    CREATE TABLE witness (was TEXT, is_now TEXT, old_claim INTEGER, new_claim INTEGER);
-    CREATE TRIGGER seen AFTER UPDATE ON backups BEGIN
-        INSERT INTO witness VALUES (OLD.state, NEW.state, OLD.claim, NEW.claim);
-    END";
+/// A table that a trigger writes each change of a row into, in order.
+const fn witness(backend: DbBackend) -> &'static [&'static str] {
+    match backend {
+        DbBackend::MySql => &[
+            "CREATE TABLE witness (number INTEGER PRIMARY KEY AUTO_INCREMENT, was VARCHAR(32), is_now VARCHAR(32), \
+             old_claim BIGINT, new_claim BIGINT)",
+            "CREATE TRIGGER seen AFTER UPDATE ON backups FOR EACH ROW INSERT INTO witness \
+             (was, is_now, old_claim, new_claim) VALUES (OLD.state, NEW.state, OLD.claim, NEW.claim)",
+        ],
+        DbBackend::Postgres => &[
+            "CREATE TABLE witness (number SERIAL, was TEXT, is_now TEXT, old_claim BIGINT, new_claim BIGINT)",
+            "CREATE FUNCTION note() RETURNS TRIGGER LANGUAGE plpgsql AS $$ BEGIN \
+             INSERT INTO witness (was, is_now, old_claim, new_claim) \
+             VALUES (OLD.state, NEW.state, OLD.claim, NEW.claim); RETURN NULL; END $$",
+            "CREATE TRIGGER seen AFTER UPDATE ON backups FOR EACH ROW EXECUTE FUNCTION note()",
+        ],
+        _ => &[
+            "CREATE TABLE witness (number INTEGER PRIMARY KEY, was TEXT, is_now TEXT, old_claim INTEGER, \
+             new_claim INTEGER)",
+            "CREATE TRIGGER seen AFTER UPDATE ON backups BEGIN \
+             INSERT INTO witness (was, is_now, old_claim, new_claim) \
+             VALUES (OLD.state, NEW.state, OLD.claim, NEW.claim); END",
+        ],
+    }
+}
 
 #[derive(Debug, Clone, Copy)]
 enum Act {
@@ -117,7 +138,8 @@ impl Claimant {
 
 async fn witnessed(fixture: &Fixture) -> Vec<(State, State, i64, i64)> {
     let connection = fixture.other_connection().await;
-    let all = Statement::from_string(DbBackend::Sqlite, "SELECT * FROM witness ORDER BY rowid");
+    let question = "SELECT was, is_now, old_claim, new_claim FROM witness ORDER BY number";
+    let all = Statement::from_string(connection.get_database_backend(), question);
     let seen = connection.query_all_raw(all).await.expect("readable");
     connection.close().await.expect("closed");
     let state = |text: String| text.parse::<State>().expect("a state");
@@ -133,11 +155,13 @@ async fn witnessed(fixture: &Fixture) -> Vec<(State, State, i64, i64)> {
     seen.iter().map(|line| read(line).expect("four columns")).collect()
 }
 
-async fn only_legal_transitions(acts: Vec<(bool, Act)>) {
-    let fixture = Fixture::new().await;
+async fn only_legal_transitions(on: Place, acts: Vec<(bool, Act)>) {
+    let fixture = Fixture::new(on).await;
     let planned = row("a");
     fixture.database.save_plan(PLAN, std::slice::from_ref(&planned)).await.expect("saved");
-    fixture.sql(WITNESS).await;
+    for statement in witness(fixture.database.inner.connector.backend()) {
+        fixture.sql(statement).await;
+    }
     let mut claimants = [1, 2].map(|run| Claimant { run: Uuid::from_u128(run), seen: planned.clone(), claim: None });
 
     let mut tokens = Vec::new();
@@ -163,6 +187,23 @@ proptest! {
     #[test]
     fn two_claimants_never_do_what_is_not_legal(acts in proptest::collection::vec((any::<bool>(), act()), 1..40)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(only_legal_transitions(acts));
+        runtime.block_on(only_legal_transitions(Place::File, acts));
     }
 }
+
+/// The same on a server, with fewer sequences: each takes a database of its own.
+async fn two_claimants_never_do_what_is_not_legal_there(on: Place) {
+    for acts in some_sequences(12) {
+        let what = format!("{acts:?}");
+        let outcome = tokio::spawn(only_legal_transitions(on, acts)).await;
+        assert!(outcome.is_ok(), "{what}");
+    }
+}
+
+fn some_sequences(count: usize) -> Vec<Vec<(bool, Act)>> {
+    let mut runner = proptest::test_runner::TestRunner::default();
+    let acts = proptest::collection::vec((any::<bool>(), act()), 20..40);
+    (0..count).map(|_| acts.new_tree(&mut runner).expect("a sequence").current()).collect()
+}
+
+super::on_all_databases!(two_claimants_never_do_what_is_not_legal_there);

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::super::{Claim, CopyStart, Database, DatabaseError, RecordPlace, Row};
-use super::{Fixture, copied, failure, part, run, start};
+use super::{Fixture, Place, copied, failure, part, run, start};
 use crate::failure::{Cause, Failure};
 use crate::state::State;
 
@@ -63,11 +63,10 @@ impl Claimed {
     }
 }
 
-#[tokio::test]
-async fn with_the_claim_a_write_succeeds_in_its_state_only() {
+async fn with_the_claim_a_write_succeeds_in_its_state_only(on: Place) {
     for state in State::ALL {
         for write in Claimed::ALL {
-            let fixture = Fixture::new().await;
+            let fixture = Fixture::new(on).await;
             let (row, claim) = fixture.in_state(state).await;
             assert_eq!(write.write(&fixture.database, claim).await, state == write.needs(), "{write:?} in {state}");
             if state != write.needs() {
@@ -78,10 +77,9 @@ async fn with_the_claim_a_write_succeeds_in_its_state_only() {
     }
 }
 
-#[tokio::test]
-async fn with_an_old_claim_no_write_changes_anything() {
+async fn with_an_old_claim_no_write_changes_anything(on: Place) {
     for write in Claimed::ALL {
-        let fixture = Fixture::new().await;
+        let fixture = Fixture::new(on).await;
         let (row, old) = fixture.in_state(write.needs()).await;
         match row.state {
             State::Building => {
@@ -98,10 +96,9 @@ async fn with_an_old_claim_no_write_changes_anything() {
     }
 }
 
-#[tokio::test]
-async fn a_copy_is_claimed_in_three_states_and_by_one_only() {
+async fn a_copy_is_claimed_in_three_states_and_by_one_only(on: Place) {
     for state in State::ALL {
-        let fixture = Fixture::new().await;
+        let fixture = Fixture::new(on).await;
         let (row, _) = fixture.in_state(state).await;
         let run = Uuid::from_u128(8);
         let begun = CopyStart { attempt: 4, ..start("t4") };
@@ -137,9 +134,8 @@ async fn a_copy_is_claimed_in_three_states_and_by_one_only() {
     }
 }
 
-#[tokio::test]
-async fn parts_stay_for_who_goes_on_and_go_for_who_starts_again() {
-    let fixture = Fixture::new().await;
+async fn parts_stay_for_who_goes_on_and_go_for_who_starts_again(on: Place) {
+    let fixture = Fixture::new(on).await;
     let (row, claim) = fixture.in_state(State::Building).await;
     let database = &fixture.database;
     let parts = async || database.parts(row.id).await.expect("readable").len();
@@ -161,9 +157,8 @@ async fn parts_stay_for_who_goes_on_and_go_for_who_starts_again() {
     assert_eq!((parts().await, fixture.row(row.id).await.bytes_read), (0, 30), "bytes read are never forgotten");
 }
 
-#[tokio::test]
-async fn a_whole_life() {
-    let fixture = Fixture::new().await;
+async fn a_whole_life(on: Place) {
+    let fixture = Fixture::new(on).await;
     let (row, claim) = fixture.in_state(State::Building).await;
     let database = &fixture.database;
     assert!(database.part_done(claim, part(0), None, 10).await.expect("written"));
@@ -214,9 +209,8 @@ async fn a_whole_life() {
     assert_eq!((failed.sha256, failed.etag), (None, None));
 }
 
-#[tokio::test]
-async fn one_transaction_registers_those_that_are_still_claimed() {
-    let fixture = Fixture::new().await;
+async fn one_transaction_registers_those_that_are_still_claimed(on: Place) {
+    let fixture = Fixture::new(on).await;
     let database = &fixture.database;
     let (a, claim_a) = fixture.in_state(State::Saving).await;
     let (b, _) = fixture.in_state(State::Completed).await;
@@ -237,10 +231,9 @@ async fn one_transaction_registers_those_that_are_still_claimed() {
     assert_eq!(database.commits(), before + 2);
 }
 
-#[tokio::test]
-async fn what_is_given_up_leaves_no_upload_and_what_is_not_keeps_it() {
+async fn what_is_given_up_leaves_no_upload_and_what_is_not_keeps_it(on: Place) {
     for keep in [true, false] {
-        let fixture = Fixture::new().await;
+        let fixture = Fixture::new(on).await;
         let (row, claim) = fixture.in_state(State::Building).await;
         assert!(fixture.database.part_done(claim, part(0), None, 10).await.expect("written"));
         assert!(fixture.database.failed(claim, State::Building, &failure(), keep).await.expect("written"));
@@ -251,10 +244,9 @@ async fn what_is_given_up_leaves_no_upload_and_what_is_not_keeps_it() {
     }
 }
 
-#[tokio::test]
-async fn the_survey_fails_what_is_not_registered() {
+async fn the_survey_fails_what_is_not_registered(on: Place) {
     for state in State::ALL {
-        let fixture = Fixture::new().await;
+        let fixture = Fixture::new(on).await;
         let (row, _) = fixture.in_state(state).await;
         let reason = Failure::new(Cause::ParentMissing, "no parent");
         let failed = fixture.database.cannot_start(&row, &reason).await;
@@ -269,9 +261,8 @@ async fn the_survey_fails_what_is_not_registered() {
     }
 }
 
-#[tokio::test]
-async fn another_catalog_makes_a_registered_row_wait_again() {
-    let fixture = Fixture::new().await;
+async fn another_catalog_makes_a_registered_row_wait_again(on: Place) {
+    let fixture = Fixture::new(on).await;
     let (row, _) = fixture.in_state(State::Completed).await;
     assert!(fixture.database.to_other_catalog(&row, "another").await.expect("written"));
     let after = fixture.row(row.id).await;
@@ -280,17 +271,15 @@ async fn another_catalog_makes_a_registered_row_wait_again() {
     assert!(matches!(error, DatabaseError::Illegal { .. }), "{error}");
 }
 
-#[tokio::test]
-async fn a_row_without_a_copy_is_never_taken_as_copied() {
-    let fixture = Fixture::new().await;
+async fn a_row_without_a_copy_is_never_taken_as_copied(on: Place) {
+    let fixture = Fixture::new(on).await;
     let (row, _) = fixture.in_state(State::Failed).await;
     assert!(!fixture.database.still_copied(&row).await.expect("written"));
     assert_eq!(fixture.row(row.id).await, row);
 }
 
-#[tokio::test]
-async fn removing_an_upload_voids_the_claim_on_it() {
-    let fixture = Fixture::new().await;
+async fn removing_an_upload_voids_the_claim_on_it(on: Place) {
+    let fixture = Fixture::new(on).await;
     let (row, claim) = fixture.in_state(State::Building).await;
     assert!(fixture.database.part_done(claim, part(0), None, 10).await.expect("written"));
     assert!(fixture.database.upload_gone(&row).await.expect("written"));
@@ -300,12 +289,26 @@ async fn removing_an_upload_voids_the_claim_on_it() {
     assert!(!fixture.database.part_done(claim, part(1), None, 10).await.expect("written"));
 }
 
-#[tokio::test]
-async fn illegal_changes_are_refused_before_any_sql() {
-    let fixture = Fixture::new().await;
+async fn illegal_changes_are_refused_before_any_sql(on: Place) {
+    let fixture = Fixture::new(on).await;
     let (_, claim) = fixture.in_state(State::New).await;
     let before = fixture.database.commits();
     let error = fixture.database.failed(claim, State::Failed, &failure(), true).await.expect_err("no transition");
     assert_eq!(error.to_string(), format!("backup `{}` cannot go from FAILED to FAILED", claim.id()));
     assert_eq!(fixture.database.commits(), before);
 }
+
+super::on_all_databases!(
+    with_the_claim_a_write_succeeds_in_its_state_only,
+    with_an_old_claim_no_write_changes_anything,
+    a_copy_is_claimed_in_three_states_and_by_one_only,
+    parts_stay_for_who_goes_on_and_go_for_who_starts_again,
+    a_whole_life,
+    one_transaction_registers_those_that_are_still_claimed,
+    what_is_given_up_leaves_no_upload_and_what_is_not_keeps_it,
+    the_survey_fails_what_is_not_registered,
+    another_catalog_makes_a_registered_row_wait_again,
+    a_row_without_a_copy_is_never_taken_as_copied,
+    removing_an_upload_voids_the_claim_on_it,
+    illegal_changes_are_refused_before_any_sql,
+);

@@ -7,6 +7,7 @@ use super::{Fields, Key, Kind, Node, Place, Problem, Reader};
 use crate::plan::reference::Reference;
 use crate::plan::shape::REGION;
 use crate::plan::{CatalogSpec, Region, RegionIndex, StoreSpec};
+use crate::sql::Address;
 
 /// Regions of one plan.
 const REGIONS_MAX: usize = 1_000;
@@ -112,7 +113,7 @@ impl<'s> Reader<'s> {
             self.problems.push(
                 Problem::error(place, "`database` holds a password in plain text")
                     .secret(place)
-                    .hint("remove it here and change it where it is used; write `database: \"${NAME}\"` and set the variable to the URL"),
+                    .hint("remove it here and change it where it is used; write `postgres://user:${PASSWORD}@host/name`, or all of it as `${NAME}`"),
             );
             return None;
         }
@@ -121,17 +122,18 @@ impl<'s> Reader<'s> {
         let problem = match scheme {
             _ if text.starts_with("${") => return Some(database),
             Some("sqlite") => return Some(database),
-            Some(scheme @ ("postgres" | "postgresql" | "mysql" | "mariadb")) => {
-                format!("databases of type `{scheme}` are not in this version of Backhaul")
-            }
+            Some("postgres" | "postgresql" | "mysql" | "mariadb") => match Address::parse(text) {
+                Err(error) if database.variables().next().is_none() => format!("`database` {error}"),
+                _ => return Some(database),
+            },
             Some(scheme) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => {
                 format!("unknown database type `{scheme}`")
             }
             _ => "`database` is no URL".to_owned(),
         };
-        self.problems.push(
-            Problem::error(node.place, problem).hint("write `sqlite://FILE`; a relative file starts at the plan"),
-        );
+        self.problems.push(Problem::error(node.place, problem).hint(
+            "write `sqlite://FILE`, which starts at the plan, `postgres://USER:${PASSWORD}@HOST/NAME` or `mysql://…`",
+        ));
         None
     }
 }

@@ -7,8 +7,8 @@ use sea_orm::sea_query::{Expr, ExprTrait, Func, Query, SelectStatement};
 use sea_orm::sqlx::{ConnectOptions, Connection, MySqlPool, PgPool, pool::PoolOptions};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, SqlxMySqlConnector, SqlxPostgresConnector};
 
-use super::address::{Address, Kind};
 use super::error::{self, Trouble};
+use crate::sql::{Address, Kind};
 
 /// Longest wait for a connection.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
@@ -33,7 +33,7 @@ pub(super) struct Schema {
 /// Connects once, so that what is wrong is told as it is and at once; a pool would hide it behind its patience.
 pub(super) async fn connect(address: &Address) -> Result<DatabaseConnection, Trouble> {
     let tried = async {
-        match address.kind {
+        match address.kind() {
             Kind::MySql => address.mysql().connect().await?.close().await,
             Kind::Postgres => address.postgres().connect().await?.close().await,
         }
@@ -43,7 +43,7 @@ pub(super) async fn connect(address: &Address) -> Result<DatabaseConnection, Tro
         Ok(Err(error)) => return Err(Trouble::of_sqlx(&error)),
         Err(_) => return Err(late(CONNECT_PATIENCE)),
     }
-    Ok(match address.kind {
+    Ok(match address.kind() {
         Kind::MySql => {
             let pool: MySqlPool = pool().connect_lazy_with(address.mysql().disable_statement_logging());
             SqlxMySqlConnector::from_sqlx_mysql_pool(pool)

@@ -3,7 +3,6 @@
 //! The user needs SELECT on `backups`, `datastores`, `datastore_versions`, `quotas` and `quota_usages`; to register
 //! also INSERT on `backups`, and INSERT and UPDATE on `quota_usages`. No row of another's is ever changed.
 
-mod address;
 mod beside;
 mod connect;
 mod error;
@@ -16,11 +15,11 @@ use sea_orm::DatabaseConnection;
 
 use super::new_backup::check_texts;
 use crate::failure::Failure;
+use crate::sql::Kind;
 
-use address::Kind;
 use connect::Schema;
 
-pub use address::{Address, AddressError};
+pub use crate::sql::{Address, AddressError};
 
 /// Whether Trove's quotas hold for copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -54,11 +53,11 @@ impl TroveDatabase {
         let name: Arc<str> = address.to_string().into();
         let opened = async {
             let connection = connect::connect(address).await?;
-            let schema = connect::schema(&connection, address.kind).await?;
+            let schema = connect::schema(&connection, address.kind()).await?;
             Ok::<_, error::Trouble>((connection, schema))
         };
         let (connection, schema) = opened.await.map_err(|trouble| trouble.of_reading(&name))?;
-        Ok(Self { connection, kind: address.kind, schema, name, quota, default_quota })
+        Ok(Self { connection, kind: address.kind(), schema, name, quota, default_quota })
     }
 
     /// What it is, without user and password: the catalog's identity.

@@ -6,7 +6,6 @@ use sea_orm::sea_query::{Alias, Expr, ExprTrait, Func, JoinType, Order, Query, S
 use sea_orm::{AccessMode, ConnectionTrait, DatabaseTransaction, IsolationLevel, QueryResult, TransactionTrait};
 
 use super::TroveDatabase;
-use super::address::Kind;
 use super::connect::within;
 use super::error::{self, Trouble};
 use crate::catalog::trove::quota::Quota;
@@ -14,6 +13,7 @@ use crate::catalog::trove::row::BackupRow;
 use crate::catalog::trove::versions::DatastoreVersion;
 use crate::catalog::{CatalogError, Ledger, UnreadableLine};
 use crate::failure::Failure;
+use crate::sql::Kind;
 
 /// Rows of one statement.
 const PAGE: u64 = 2_000;

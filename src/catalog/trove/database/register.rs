@@ -10,7 +10,6 @@ use sea_orm::sea_query::{
 use sea_orm::{ConnectionTrait, IsolationLevel, QueryResult, TransactionTrait};
 use uuid::Uuid;
 
-use super::address::Kind;
 use super::connect::within;
 use super::error::{self, Trouble};
 use super::read::{get, live_backups, of_tenant, usage};
@@ -19,6 +18,7 @@ use crate::catalog::trove::location::Location;
 use crate::catalog::trove::new_backup::NewBackup;
 use crate::catalog::trove::quota;
 use crate::failure::{Cause, Failure};
+use crate::sql::Kind;
 
 /// Tries of a transaction that another one was in the way of, or whose end was not heard.
 const TRIES: u32 = 8;

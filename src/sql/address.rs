@@ -1,4 +1,4 @@
-//! Where a Trove database is: the URL as an operator has it, taken apart. The password is never shown.
+//! Where a database on a server is: the URL as an operator has it, taken apart. The password is never shown.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,10 +11,10 @@ use sea_orm::sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use crate::openstack::Secret;
 
-/// The URL of a Trove database, `mysql://USER:PASSWORD@HOST/NAME` or `postgres://…`. Shown without its password.
-#[derive(Clone)]
+/// The URL of a database, `mysql://USER:PASSWORD@HOST/NAME` or `postgres://…`. Shown without user and password.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Address {
-    pub(super) kind: Kind,
+    kind: Kind,
     host: String,
     port: u16,
     user: String,
@@ -26,13 +26,15 @@ pub struct Address {
 
 /// Which SQL it speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
+    /// That of `MySQL` and `MariaDB`.
     MySql,
+    /// That of `PostgreSQL`.
     Postgres,
 }
 
 /// How the connection is protected.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Tls {
     mode: Option<Mode>,
     authority: Option<PathBuf>,
@@ -49,7 +51,7 @@ enum Mode {
     Identity,
 }
 
-/// Why a text is no address of a Trove database. The text itself is never repeated: there is a password in it.
+/// Why a text is no address of a database. The text itself is never repeated: there is a password in it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// No URL at all.
@@ -116,6 +118,12 @@ impl Address {
         Ok(address)
     }
 
+    /// Which SQL it speaks.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
     fn option(&mut self, key: &str, value: &str) -> Result<(), AddressError> {
         match key {
             "ssl-mode" | "sslmode" => self.tls.mode = Some(mode(value)?),
@@ -139,7 +147,9 @@ impl Address {
         self.tls.mode.unwrap_or(if local { Mode::Preferred } else { Mode::Identity })
     }
 
-    pub(super) fn mysql(&self) -> MySqlConnectOptions {
+    /// How to connect to one of kind [`Kind::MySql`].
+    #[must_use]
+    pub fn mysql(&self) -> MySqlConnectOptions {
         let mode = match self.mode() {
             Mode::Disabled => MySqlSslMode::Disabled,
             Mode::Preferred => MySqlSslMode::Preferred,
@@ -168,7 +178,9 @@ impl Address {
         options
     }
 
-    pub(super) fn postgres(&self) -> PgConnectOptions {
+    /// How to connect to one of kind [`Kind::Postgres`].
+    #[must_use]
+    pub fn postgres(&self) -> PgConnectOptions {
         let mode = match self.mode() {
             Mode::Disabled => PgSslMode::Disable,
             Mode::Preferred => PgSslMode::Prefer,

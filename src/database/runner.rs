@@ -1,0 +1,182 @@
+//! This process in the list of those that write to a database on a server: its lease, and the number of its last
+//! transaction.
+
+use std::sync::Arc;
+
+use sea_orm::sea_query::{Expr, ExprTrait, Order, Query};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, QueryResult};
+use uuid::Uuid;
+
+use super::clock::{ServerClock, boot_ms};
+use super::connect::Connector;
+use super::entity::commits::{Column as Commit, Entity as Commits};
+use super::entity::runners::{Column, Entity as Runners};
+use super::heartbeat::{Heartbeat, Lease};
+use super::lock::Holder;
+use super::server;
+use crate::lease::{self, Terms};
+
+/// How long a row stays after its lease is over, for people who look.
+const KEPT_MS: i64 = 24 * 3_600_000;
+
+/// This process in the list, until it leaves.
+#[derive(Debug)]
+pub(super) struct Runner {
+    id: Uuid,
+    clock: Arc<ServerClock>,
+    heartbeat: Heartbeat,
+}
+
+impl Runner {
+    /// Writes this process into the list, with a lease that is renewed from now on.
+    pub(super) async fn enter(
+        connection: &DatabaseConnection,
+        connector: &Connector,
+        holder: &Holder,
+        terms: Terms,
+    ) -> Result<Self, DbErr> {
+        let backend = connection.get_database_backend();
+        let now = || server::now(backend);
+        let forgotten = Expr::col(Column::LeaseUntilMs).lt(now().sub(KEPT_MS));
+        let gone = Query::select().column(Column::Id).from(Runners).and_where(forgotten.clone()).to_owned();
+        let of_gone = Expr::col(Commit::RunnerId).in_subquery(gone);
+        connection.execute(Query::delete().from_table(Commits).and_where(of_gone)).await?;
+        connection.execute(Query::delete().from_table(Runners).and_where(forgotten)).await?;
+
+        let id = Uuid::now_v7();
+        let sequence = Query::insert()
+            .into_table(Commits)
+            .columns([Commit::RunnerId, Commit::Sequence])
+            .values_panic([id.to_string().into(), 0_i64.into()])
+            .to_owned();
+        connection.execute(&sequence).await?;
+        let asked_ms = boot_ms();
+        let insert = Query::insert()
+            .into_table(Runners)
+            .columns([
+                Column::Id,
+                Column::Command,
+                Column::Plan,
+                Column::Host,
+                Column::Pid,
+                Column::StartedMs,
+                Column::LeaseUntilMs,
+            ])
+            .values_panic([
+                id.to_string().into(),
+                holder.command.clone().into(),
+                holder.plan.clone().into(),
+                holder.host.clone().into(),
+                i64::from(holder.pid).into(),
+                now(),
+                now().add(lease_ms(terms)),
+            ])
+            .to_owned();
+        connection.execute(&insert).await?;
+        let clock = Arc::new(ServerClock::default());
+        look_at_clock(connection, &clock).await?;
+        let lease = lease::Lease::granted(terms, asked_ms);
+        let heartbeat = Heartbeat::start(connector.clone(), id, terms, lease, Arc::clone(&clock))
+            .map_err(|error| DbErr::Custom(format!("cannot start a thread: {error}")))?;
+        Ok(Self { id, clock, heartbeat })
+    }
+
+    pub(super) const fn id(&self) -> Uuid {
+        self.id
+    }
+
+    pub(super) fn clock(&self) -> Arc<ServerClock> {
+        Arc::clone(&self.clock)
+    }
+
+    pub(super) fn lease(&self) -> Arc<Lease> {
+        self.heartbeat.lease()
+    }
+
+    /// Takes this process out of the list: its claims are free at once.
+    pub(super) async fn leave(self) {
+        self.heartbeat.end().await;
+    }
+}
+
+/// Renews a lease; false if it is over, as others may see it.
+pub(super) async fn renew(connection: &DatabaseConnection, id: Uuid, terms: Terms) -> Result<bool, DbErr> {
+    let until = server::now(connection.get_database_backend()).add(lease_ms(terms));
+    let update = Query::update()
+        .table(Runners)
+        .value(Column::LeaseUntilMs, until)
+        .and_where(Expr::col(Column::Id).eq(id.to_string()))
+        .and_where(Expr::col(Column::LeaseUntilMs).gt(server::now(connection.get_database_backend())))
+        .to_owned();
+    Ok(connection.execute(&update).await?.rows_affected() == 1)
+}
+
+/// Sets a clock by the server's.
+pub(super) async fn look_at_clock(connection: &DatabaseConnection, clock: &ServerClock) -> Result<(), DbErr> {
+    let before = boot_ms();
+    let server_ms = server::ask_now(connection).await?;
+    clock.was(server_ms, before, boot_ms());
+    Ok(())
+}
+
+/// Takes a process out of the list.
+pub(super) async fn remove(connection: &DatabaseConnection, id: Uuid) -> Result<(), DbErr> {
+    let mine = |column: Expr| column.eq(id.to_string());
+    let of_commits = mine(Expr::col(Commit::RunnerId));
+    connection.execute(Query::delete().from_table(Commits).and_where(of_commits)).await?;
+    connection.execute(Query::delete().from_table(Runners).and_where(mine(Expr::col(Column::Id)))).await?;
+    Ok(())
+}
+
+/// Those in the list whose leases are not over, oldest first, each as the JSON of a [`Holder`].
+pub(super) async fn live(connection: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
+    let question = Query::select()
+        .columns([Column::Pid, Column::StartedMs])
+        .columns([Column::Host, Column::Command, Column::Plan])
+        .from(Runners)
+        .and_where(Expr::col(Column::LeaseUntilMs).gt(server::now(connection.get_database_backend())))
+        .order_by(Column::StartedMs, Order::Asc)
+        .order_by(Column::Id, Order::Asc)
+        .to_owned();
+    connection.query_all(&question).await?.iter().map(holder).collect()
+}
+
+fn holder(row: &QueryResult) -> Result<String, DbErr> {
+    let (pid, started_ms): (i64, i64) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+    let started = jiff::Timestamp::from_millisecond(started_ms).unwrap_or_default();
+    let holder = Holder {
+        pid: u32::try_from(pid).unwrap_or_default(),
+        host: row.try_get_by_index(2)?,
+        command: row.try_get_by_index(3)?,
+        plan: row.try_get_by_index(4)?,
+        started: started.round(jiff::Unit::Second).unwrap_or_default().to_string(),
+    };
+    serde_json::to_string(&holder).map_err(|error| DbErr::Json(error.to_string()))
+}
+
+/// Counts one more transaction of a runner, as the last statement of that transaction; false if the database does not
+/// know the one before it.
+pub(super) async fn count_commit(transaction: &impl ConnectionTrait, id: Uuid, before: i64) -> Result<bool, DbErr> {
+    let update = Query::update()
+        .table(Commits)
+        .value(Commit::Sequence, before + 1)
+        .and_where(Expr::col(Commit::RunnerId).eq(id.to_string()))
+        .and_where(Expr::col(Commit::Sequence).eq(before))
+        .to_owned();
+    Ok(transaction.execute(&update).await?.rows_affected() == 1)
+}
+
+/// The number of the last transaction that a runner has committed; waits for one that is still on its way.
+pub(super) async fn last_commit(transaction: &impl ConnectionTrait, id: Uuid) -> Result<Option<i64>, DbErr> {
+    let question = Query::select()
+        .column(Commit::Sequence)
+        .from(Commits)
+        .and_where(Expr::col(Commit::RunnerId).eq(id.to_string()))
+        .lock_exclusive()
+        .to_owned();
+    transaction.query_one(&question).await?.map(|row| row.try_get_by_index(0)).transpose()
+}
+
+fn lease_ms(terms: Terms) -> i64 {
+    i64::try_from(terms.lease_ms()).unwrap_or(i64::MAX)
+}

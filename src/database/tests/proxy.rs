@@ -1,0 +1,73 @@
+//! Stands between a database and its server, and loses what it is told to.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Until the process ends.
+pub(super) struct Proxy {
+    pub(super) port: u16,
+    loses: Arc<Losses>,
+}
+
+#[derive(Default)]
+struct Losses {
+    next_commit: AtomicBool,
+    swallowed: AtomicU64,
+}
+
+impl Proxy {
+    pub(super) fn to(server: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let (port, loses) = (listener.local_addr().expect("bound").port(), Arc::<Losses>::default());
+        let of_connections = Arc::clone(&loses);
+        std::thread::spawn(move || {
+            for client in listener.incoming().filter_map(Result::ok) {
+                let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { continue };
+                connect(&client, &server, &of_connections);
+            }
+        });
+        Self { port, loses }
+    }
+
+    /// The next COMMIT arrives; its reply does not.
+    pub(super) fn swallow_next_commit(&self) {
+        self.loses.next_commit.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn swallowed(&self) -> u64 {
+        self.loses.swallowed.load(Ordering::SeqCst)
+    }
+}
+
+fn connect(client: &TcpStream, server: &TcpStream, loses: &Arc<Losses>) {
+    let dumb = Arc::new(AtomicBool::new(false));
+    let both = || (client.try_clone().expect("a socket"), server.try_clone().expect("a socket"));
+    let (mut from, mut to) = both();
+    let (loses, is_dumb) = (Arc::clone(loses), Arc::clone(&dumb));
+    std::thread::spawn(move || {
+        pump(&mut from, &mut to, |bytes| {
+            let is_commit = bytes.windows(6).any(|word| word == b"COMMIT");
+            if is_commit && loses.next_commit.swap(false, Ordering::SeqCst) {
+                is_dumb.store(true, Ordering::SeqCst);
+                loses.swallowed.fetch_add(1, Ordering::SeqCst);
+            }
+            true
+        });
+    });
+    let (mut to, mut from) = both();
+    std::thread::spawn(move || pump(&mut from, &mut to, |_| !dumb.load(Ordering::SeqCst)));
+}
+
+/// Passes on what `passes` lets through, until one side ends or it does not: then both do.
+fn pump(from: &mut TcpStream, to: &mut TcpStream, passes: impl Fn(&[u8]) -> bool) {
+    let mut buffer = vec![0; 1 << 16];
+    while let Ok(count @ 1..) = from.read(&mut buffer)
+        && passes(&buffer[..count])
+        && to.write_all(&buffer[..count]).is_ok()
+    {}
+    for side in [from, to] {
+        let _ = side.shutdown(Shutdown::Both);
+    }
+}

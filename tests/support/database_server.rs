@@ -1,0 +1,188 @@
+//! Database servers as processes of the test: on a free port of this machine, in a folder of their own, ended with it.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// `nobody`: neither server runs as root.
+const NOBODY: u32 = 65_534;
+
+/// What a server may take to start on a busy machine.
+const START: Duration = Duration::from_mins(1);
+
+const ROOT_PASSWORD: &str = "root-pw";
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    MariaDb,
+    PostgreSql,
+}
+
+/// A server that runs, or was stopped for a while; what it holds goes with it.
+pub(crate) struct DatabaseServer {
+    pub(crate) kind: Kind,
+    pub(crate) port: u16,
+    process: Option<Child>,
+    folder: TempDir,
+    program: PathBuf,
+}
+
+impl Drop for DatabaseServer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl DatabaseServer {
+    /// One that was just made; or what is missing here.
+    pub(crate) fn start(kind: Kind) -> Result<Self, String> {
+        let program = match kind {
+            Kind::MariaDb => program("mariadbd", &["/usr/sbin", "/usr/libexec"]),
+            Kind::PostgreSql => {
+                let mut places: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
+                    .collect();
+                places.sort();
+                let places: Vec<&str> = places.iter().rev().filter_map(|path| path.to_str()).collect();
+                program("postgres", &places)
+            }
+        };
+        let Some(program) = program else { return Err(format!("{kind:?} is not installed")) };
+        let folder = tempfile::tempdir().expect("a folder");
+        if rustix::process::getuid().is_root() {
+            std::os::unix::fs::chown(folder.path(), Some(NOBODY), None).expect("root may");
+        }
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
+        let mut server = Self { kind, port, process: None, folder, program };
+        server.make();
+        server.resume();
+        Ok(server)
+    }
+
+    /// The URL of one of its databases, through a port of this machine.
+    pub(crate) fn url(&self, name: &str, port: u16) -> String {
+        let scheme = match self.kind {
+            Kind::MariaDb => "mysql",
+            Kind::PostgreSql => "postgres",
+        };
+        format!("{scheme}://root:{ROOT_PASSWORD}@127.0.0.1:{port}/{name}")
+    }
+
+    /// The database that is there from the start.
+    pub(crate) const fn first(&self) -> &'static str {
+        match self.kind {
+            Kind::MariaDb => "mysql",
+            Kind::PostgreSql => "postgres",
+        }
+    }
+
+    /// Ends it at once, in the middle of whatever it does.
+    pub(crate) fn stop(&mut self) {
+        let Some(mut process) = self.process.take() else { return };
+        match (self.kind, rustix::process::Pid::from_raw(process.id().cast_signed())) {
+            // It has children, which a kill would leave behind.
+            (Kind::PostgreSql, Some(pid)) => {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::QUIT);
+            }
+            _ => {
+                let _ = process.kill();
+            }
+        }
+        let _ = process.wait();
+    }
+
+    /// Starts it again, on the same port, with what it held.
+    pub(crate) fn resume(&mut self) {
+        let data = self.data();
+        let folder = self.folder.path();
+        let mut command = as_nobody(&self.program);
+        match self.kind {
+            Kind::MariaDb => command
+                .arg("--no-defaults")
+                .arg(format!("--datadir={}", data.display()))
+                .arg(format!("--socket={}", folder.join("s").display()))
+                .arg(format!("--pid-file={}", folder.join("pid").display()))
+                .arg(format!("--init-file={}", folder.join("first.sql").display()))
+                .args(["--bind-address=127.0.0.1", "--skip-name-resolve", "--performance-schema=off"])
+                .args(["--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2"])
+                .arg(format!("--port={}", self.port)),
+            Kind::PostgreSql => command
+                .arg("-D")
+                .arg(&data)
+                // What the server's own language of dates is must not matter.
+                .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-c", "timezone=Asia/Tokyo"])
+                // A kill is no loss of power: what was written is there.
+                .args(["-c", "fsync=off", "-c", "full_page_writes=off", "-k"])
+                .arg(folder),
+        };
+        let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).expect("writable");
+        let errors = log.try_clone().expect("writable");
+        let process = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn().expect("it starts");
+        self.process = Some(process);
+        let began = Instant::now();
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            let ended = self.process.as_mut().and_then(|process| process.try_wait().expect("a child"));
+            assert!(ended.is_none() && began.elapsed() < START, "it does not start: {}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn make(&self) {
+        let (data, folder) = (self.data(), self.folder.path());
+        let made = match self.kind {
+            Kind::MariaDb => {
+                let first = format!(
+                    "CREATE USER IF NOT EXISTS root@'127.0.0.1' IDENTIFIED BY '{ROOT_PASSWORD}';\n\
+                     GRANT ALL ON *.* TO root@'127.0.0.1' WITH GRANT OPTION;\n"
+                );
+                fs::write(folder.join("first.sql"), first).expect("writable");
+                let install = program("mariadb-install-db", &["/usr/bin"]).expect("beside the server");
+                as_nobody(&install)
+                    .arg("--no-defaults")
+                    .arg(format!("--datadir={}", data.display()))
+                    .args(["--auth-root-authentication-method=socket", "--skip-test-db", "--skip-name-resolve"])
+                    .output()
+            }
+            Kind::PostgreSql => {
+                fs::write(folder.join("password"), ROOT_PASSWORD).expect("writable");
+                as_nobody(&self.program.with_file_name("initdb"))
+                    .args(["--username=root", "--auth=scram-sha-256", "--no-sync", "--encoding=UTF8", "--locale=C"])
+                    .arg(format!("--pwfile={}", folder.join("password").display()))
+                    .arg(format!("--pgdata={}", data.display()))
+                    .output()
+            }
+        };
+        let made = made.expect("it starts");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+}
+
+fn as_nobody(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    if rustix::process::getuid().is_root() {
+        command.uid(NOBODY);
+    }
+    command.current_dir("/");
+    command
+}
+
+fn program(name: &str, places: &[&str]) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = std::env::split_paths(&path).map(|folder| folder.join(name));
+    places.iter().map(|place| Path::new(place).join(name)).chain(on_path).find(|path| path.is_file())
+}
