@@ -22,6 +22,8 @@ mod registered;
 mod restored;
 #[path = "support/s3/mod.rs"]
 mod s3;
+#[path = "evacuation/shared.rs"]
+mod shared;
 #[path = "evacuation/tenants.rs"]
 mod tenants;
 #[path = "evacuation/vaults.rs"]

@@ -67,7 +67,8 @@ async fn remove(recorded: &Recorded, row: &Row) -> Result<Result<(), Failure>, C
         Ok(store) => store,
         Err(failure) => return Ok(Err(failure)),
     };
-    if let (Some(token), Some(Ok(key))) = (&row.upload_token, row.location.as_deref().map(Key::parse)) {
+    let staged = row.upload_token.as_ref().filter(|_| !row.is_the_source_itself());
+    if let (Some(token), Some(Ok(key))) = (staged, row.location.as_deref().map(Key::parse)) {
         let upload = Upload { key, token: token.clone(), upload_id: row.upload_id.clone(), parts: row.parts() };
         if let Err(error) = store.abandon(&upload).await {
             return Ok(Err(error.of_target()));

@@ -13,6 +13,7 @@ use crate::exit::Exit;
 use crate::graph::Graph;
 use crate::plan::{Loaded, Plan};
 use crate::regions::Regions;
+use crate::state::State;
 use crate::survey::{Survey, Surveyor};
 
 /// All rows of a database, by id: other plans may share some of this one's. And the ids that this plan wanted last.
@@ -62,6 +63,17 @@ pub(super) fn tell_skipped(survey: &Survey) {
     ];
     let parts: Vec<String> =
         parts.iter().filter(|(count, _)| *count > 0).map(|(count, why)| format!("{count} {why}")).collect();
+    let shared = survey
+        .migrations
+        .iter()
+        .filter(|migration| migration.row.state != State::Completed && migration.row.is_the_source_itself());
+    let shared = shared.count();
+    if shared > 0 {
+        complain(&format!(
+            "note: {shared} copies are the source's own objects, because both regions are one account: only their records are \
+             made, and they share the source's fate"
+        ));
+    }
     if !parts.is_empty() {
         complain(&format!("not taken by selects: {}", parts.join(", ")));
     }

@@ -3,13 +3,16 @@
 //! "The same" is a digest's word, never that of size, time or name.
 
 use super::proof::compare_sha256;
-use super::{Checkpoint, CopyError, Job, Receipt, StreamHash};
+use super::{Budget, Checkpoint, CopyError, Job, Receipt, StreamHash};
 use crate::failure::{Cause, Failure};
 use crate::id::{Key, Sha256Digest};
 use crate::store::{Metadata, ObjectFacts, Pin, Seen, Source, StoreError, StoreErrorKind, Target};
 
 /// Bytes of one read while hashing what is there.
 pub(super) const READ_BYTES: u64 = 4 << 20;
+
+/// How a copy is proved that is the source's own object, because both regions are one account.
+pub const SHARED: &str = "the source's own object, read whole, sha256; it shares the source's fate";
 
 /// What lies under the final name, if anything does.
 pub(super) async fn facts<T: Source + Sync, E>(target: &T, key: &Key) -> Result<Option<ObjectFacts>, CopyError<E>> {
@@ -52,6 +55,24 @@ pub(super) async fn adopt<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
     Ok(receipt)
 }
 
+/// Adopts the object that must lie there: nothing is ever written for it.
+pub(super) async fn is_there<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
+    source: &S,
+    target: &T,
+    job: &Job,
+    budget: &Budget,
+    checkpoint: &C,
+) -> Result<Receipt, CopyError<C::Error>> {
+    let _room = budget.take_one_buffer(READ_BYTES).await;
+    let there = facts(target, &job.target_key).await?.ok_or_else(|| {
+        let message = format!("`{}` is not where its source is, though both are one account", job.target_key);
+        Failure::new(Cause::SourceMissing, message)
+    })?;
+    let metadata = there.metadata.clone();
+    let receipt = adopt(source, target, job, &there, checkpoint).await?;
+    Ok(Receipt { metadata, ..receipt })
+}
+
 /// Adopts the existing object if it has the digest `known`, and takes away what was staged beside it.
 pub(super) async fn adopt_known<T: Target + Sync, E>(
     target: &T,
@@ -66,7 +87,10 @@ pub(super) async fn adopt_known<T: Target + Sync, E>(
     if there != known {
         return Err(differs(job, &format!("sha256 {there} there, sha256 {known} at the source")).into());
     }
-    target.abandon(&job.upload()).await.map_err(StoreError::of_target)?;
+    // Nothing of ours ever lies beside a source.
+    if !job.is_source {
+        target.abandon(&job.upload()).await.map_err(StoreError::of_target)?;
+    }
     crate::fault::point("after-adopted");
     Ok(Receipt {
         bytes: facts.size,

@@ -29,7 +29,7 @@ use crate::store::{
 };
 
 pub use budget::Budget;
-pub use existing::digest;
+pub use existing::{SHARED, digest};
 pub use hash::{BadState, StreamHash};
 pub use resume::Resume;
 pub use segments::WrongSegment;
@@ -70,6 +70,8 @@ pub struct Job {
     pub metadata: Metadata,
     /// Whether the whole object is read back, besides each part.
     pub read_back: bool,
+    /// Whether the target's object is the source's own, because both regions are one account: it is only read.
+    pub is_source: bool,
     /// What an earlier attempt with the same token has finished.
     pub resume: Option<Resume>,
     /// What the store called that attempt's upload, where it gave a name.
@@ -224,6 +226,9 @@ pub async fn copy<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
     checkpoint: &C,
     stop: &CancellationToken,
 ) -> Result<Receipt, CopyError<C::Error>> {
+    if job.is_source {
+        return existing::is_there(source, target, job, budget, checkpoint).await;
+    }
     match job.layout {
         Layout::Segments(_) => parts::copy(source, target, job, budget, checkpoint, stop).await,
         _ if job.pin.size <= job.part_size => whole::copy(source, target, job, budget, checkpoint, stop).await,

@@ -183,6 +183,13 @@ impl Row {
         }
     }
 
+    /// Whether its copy is the source's own object, because both regions are one account: copies of records bear their ids.
+    #[must_use]
+    pub fn is_the_source_itself(&self) -> bool {
+        let name = self.location.as_deref().and_then(|location| location.rsplit('/').next());
+        self.source_id.is_some() && name.is_some_and(|name| !name.starts_with(&self.id.to_string()))
+    }
+
     /// The same row as one that cannot even start.
     #[must_use]
     pub fn that_failed(mut self, failure: Failure) -> Self {

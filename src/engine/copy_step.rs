@@ -158,6 +158,7 @@ impl Step {
             expected: object.expected,
             metadata: self.row.metadata.clone(),
             read_back: self.engine.verify == Verify::ReadBack,
+            is_source: self.row.is_the_source_itself(),
             upload_id: resume.as_ref().and(self.row.upload_id.clone()),
             resume,
         })
@@ -173,7 +174,7 @@ impl Step {
     fn upload_in_row(&self) -> Option<Upload> {
         Some(Upload {
             key: Key::parse(self.row.location.as_deref()?).ok()?,
-            token: self.row.upload_token.clone()?,
+            token: self.row.upload_token.clone().filter(|_| !self.row.is_the_source_itself())?,
             upload_id: self.row.upload_id.clone(),
             parts: self.row.parts(),
         })
@@ -214,6 +215,7 @@ impl Step {
 
     async fn copied(&mut self, claim: Claim, job: &Job, receipt: Receipt, bytes_read: u64) -> StepOutcome {
         let Receipt { bytes, sha256, etag, verified, adopted, metadata } = receipt;
+        let verified = if self.row.is_the_source_itself() { copy::SHARED } else { verified };
         crate::fault::point("before-copied");
         let copied = Copied {
             bytes,

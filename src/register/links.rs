@@ -56,7 +56,8 @@ pub(super) async fn link(store: &SwiftStore, row: &Row, parent: Option<&Parent>)
     if names(&facts.metadata, &url, &parent.etag) {
         return Ok(());
     }
-    if is_the_source_itself(row, &key) {
+    // Nothing is ever written to the source's own object.
+    if row.is_the_source_itself() {
         return same_object(&facts.metadata, &url, &key);
     }
     if url.len() > VALUE_MAX {
@@ -84,8 +85,7 @@ pub(super) async fn check(store: &SwiftStore, row: &Row, metadata: &Metadata, pa
         Failure::new(Cause::RecordConflict, format!("the parent's name `{}` {error}", parent.location))
     })?;
     let url = store.location_url(&parent_key).await.map_err(StoreError::of_target)?;
-    if names(metadata, &url, &parent.etag)
-        || (is_the_source_itself(row, &key) && same_object(metadata, &url, &key).is_ok())
+    if names(metadata, &url, &parent.etag) || (row.is_the_source_itself() && same_object(metadata, &url, &key).is_ok())
     {
         return Ok(());
     }
@@ -122,11 +122,6 @@ pub(super) async fn check_record(
 /// Container and name, of a URL.
 fn object_of(url: &str) -> Vec<&str> {
     url.rsplit('/').take(2).collect()
-}
-
-/// Where both regions are one account the copy is the source's own object, and nothing is ever written to that.
-fn is_the_source_itself(row: &Row, key: &Key) -> bool {
-    row.source_id.is_some() && !key.file_name().starts_with(&row.id.to_string())
 }
 
 /// The source's link is as good if it names the same container and object: Trove looks at nothing else.

@@ -49,6 +49,7 @@ pub(super) async fn look(
         if let Ok(Some(trove)) = surveyor.regions.trove(target).await {
             backups(surveyor, &trove, target, &of_target, warnings).await;
         }
+        shared(surveyor, target, &of_target, notes);
         keys(surveyor, target, &of_target, notes);
         ways(surveyor, target, &of_target, notes);
     }
@@ -205,6 +206,20 @@ async fn backups(
             }
             Err(failure) => warnings.push(failure),
         }
+    }
+}
+
+/// Where both regions are one account only the record is made.
+fn shared(surveyor: &Surveyor<'_>, target: usize, migrations: &[&Migration], notes: &mut Notes) {
+    let shared = migrations.iter().filter(|migration| migration.row.is_the_source_itself()).count() as u64;
+    if shared > 0 {
+        notes.push(format!(
+            "{} in region `{}` would be the source's own {}: both regions are one account, so only records are made, and \
+             such copies share the source's fate",
+            if shared == 1 { "1 copy".to_owned() } else { format!("{shared} copies") },
+            surveyor.plan.regions[target].name,
+            if shared == 1 { "object" } else { "objects" },
+        ));
     }
 }
 

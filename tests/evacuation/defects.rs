@@ -98,11 +98,11 @@ fn of_no_use(openstack: &OpenStack, seeds: &Seeds) -> [Said; 4] {
             3,
             "no-counterpart",
             format!(
-                "region `{TWO}` has no datastore version `mysql/5.6.51`; it has `mysql/8.0` (number 8.0.36), id {}; \
-                 `mysql/5.7.44`, id {}; `mysql/5.7.29`, id {}",
-                version("8.0"),
+                "region `{TWO}` has no datastore version `mysql/5.6.51`; it has `mysql/5.7.29`, id {}; \
+                 `mysql/5.7.44`, id {}; `mysql/8.0` (number 8.0.36), id {}",
+                version("5.7.29"),
                 version("5.7.44"),
-                version("5.7.29")
+                version("8.0")
             ),
             "name one in the region's entry of the plan: datastore_versions: { mysql/5.6.51: ",
         ),

@@ -101,7 +101,10 @@ fn text(datastore: &str, name: &str, number: Option<&str>) -> String {
 }
 
 fn list<'a>(versions: impl Iterator<Item = &'a DatastoreVersion>) -> String {
-    versions.map(|version| format!("{}, id {}", version.text(), version.id)).collect::<Vec<_>>().join("; ")
+    let mut texts: Vec<String> = versions.map(|version| format!("{}, id {}", version.text(), version.id)).collect();
+    // Catalogs give them in the order of their ids.
+    texts.sort_unstable();
+    texts.join("; ")
 }
 
 fn is_named(version: &DatastoreVersion, text: &str) -> bool {
@@ -120,7 +123,9 @@ fn is_same(version: &DatastoreVersion, source: SourceVersion<'_>) -> bool {
 
 fn absent(source: SourceVersion<'_>, to: Option<&str>, region: &str, target: &[DatastoreVersion]) -> Failure {
     let datastore = to.and_then(|to| to.split_once('/')).map_or(source.datastore, |(datastore, _)| datastore);
-    let of_datastore: Vec<&DatastoreVersion> = target.iter().filter(|version| version.datastore == datastore).collect();
+    let mut of_datastore: Vec<&DatastoreVersion> =
+        target.iter().filter(|version| version.datastore == datastore).collect();
+    of_datastore.sort_unstable_by_key(|version| (&version.name, &version.number));
     let what = match to {
         Some(to) => format!("`{to}`, which the plan names for {}", source.text()),
         None => source.text(),
@@ -135,7 +140,8 @@ fn absent(source: SourceVersion<'_>, to: Option<&str>, region: &str, target: &[D
         "openstack datastore version create {name} {} MANAGER IMAGE --version-number {number} --active",
         source.datastore
     );
-    let hint = match of_datastore.first() {
+    let alike = of_datastore.iter().find(|version| version.name == source.name);
+    let hint = match alike.or(of_datastore.first()) {
         Some(one) => format!("{}; or make it there: {create}", source.advice(&one.by_number())),
         None => format!("make it there: {create}"),
     };

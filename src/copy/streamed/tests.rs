@@ -453,6 +453,7 @@ impl Bed {
             expected: Vec::new(),
             metadata: Metadata::new(),
             read_back: false,
+            is_source: false,
             resume: None,
             upload_id: None,
         };
