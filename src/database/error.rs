@@ -33,8 +33,9 @@ pub enum OpenError {
         /// The URL.
         database: String,
     },
-    /// Opened for reading, and its tables are those of an older version.
-    #[error("the database `{database}` was written by an older Backhaul")]
+    /// Opened for reading, and it lacks tables or columns of this version: each migration is whole, but a first run may
+    /// die between two of them, which looks like the work of an older version.
+    #[error("the database `{database}` was written by an older Backhaul, or by a run killed while making it")]
     Outdated {
         /// The URL.
         database: String,
@@ -145,7 +146,7 @@ impl OpenError {
             Self::Absent { .. } => "`backhaul run PLAN` creates it; `--database URL` names another one",
             Self::Held { .. } => "reading commands such as `backhaul status` work meanwhile",
             Self::Unfinished { .. } => "`backhaul run PLAN` finishes it",
-            Self::Outdated { .. } => "`backhaul run PLAN` upgrades it",
+            Self::Outdated { .. } => "`backhaul run PLAN` brings it up to date",
             Self::Newer { .. } => "use the newer version, or another database with `--database URL`",
             Self::NotADatabase { .. } | Self::Foreign { .. } | Self::NotAFile { .. } => {
                 "name another one with `--database URL`; this one was not touched"
