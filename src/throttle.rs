@@ -3,7 +3,7 @@
 //! governor counts, and three of its traps are taken care of here. Its interval per cell is whole nanoseconds, so a
 //! cell is one KiB (at one byte a cell, 600 MB/s would be 67 % too much). It refuses at once what exceeds the burst,
 //! so takes are split. And its waiters race one another, so that a large taker starves among small ones: a FIFO
-//! lock stands before it, and nobody holds the lock for more than [`SLICE`] bytes.
+//! lock stands before it, and nobody holds the lock for more than one slice (256 KiB).
 
 mod gate;
 

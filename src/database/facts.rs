@@ -41,7 +41,7 @@ pub struct PartRow {
 pub struct Copied {
     /// Size of the object.
     pub bytes: u64,
-    /// Bytes read from the source that no [`Database::part_done`] has counted yet; added.
+    /// Bytes read from the source that no `Database::part_done` has counted yet; added.
     pub bytes_read: u64,
     /// Digest of the whole object.
     pub sha256: Sha256Digest,
