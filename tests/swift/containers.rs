@@ -79,10 +79,10 @@ async fn what_the_cluster_cannot_hold_is_refused_before_a_byte_is_sent() {
 async fn a_probe_leaves_nothing_behind() {
     let container = "swift-probed".to_owned();
     let Some(bed) = Bed::with("probed", SwiftOptions { container: Some(container), ..options() }) else { return };
-    bed.store.probe().await.expect("nothing to try");
+    bed.store.probe(&bed.key("a")).await.expect("nothing to try");
     assert!(!bed.store.container_facts(&bed.key("a")).await.expect("known").exists, "it is not made for that");
     bed.ask(Method::PUT, &bed.container, &[("x-container-meta-quota-bytes", "100")], b"").await;
-    bed.store.probe().await.expect("written and deleted");
+    bed.store.probe(&bed.key("a")).await.expect("written and deleted");
     assert_eq!(bed.names().await, Vec::<String>::new());
     assert_eq!(bed.store.free_bytes().await.expect("known"), Some(100));
     bed.clear().await;

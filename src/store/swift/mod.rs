@@ -34,6 +34,7 @@ use self::info::Limits;
 use super::attempt::Attempt;
 use super::{Metadata, StoreError};
 use crate::http::{Connector, Patience};
+use crate::id::Key;
 use crate::openstack::Session;
 use crate::throttle::Throttle;
 
@@ -139,17 +140,19 @@ impl SwiftStore {
         Attempt { store: &self.inner.options.identity, doing, name }
     }
 
-    /// As [`Store::probe`](super::Store::probe): an object is written to the store's container, if there is one yet, and
-    /// deleted.
+    /// As [`Store::probe`](super::Store::probe): an object is written to the container of `key` and deleted. Where there is
+    /// no container yet, Swift says so only to those who may write.
     ///
     /// # Errors
     /// As [`Target::begin`](super::Target::begin).
-    pub async fn probe(&self) -> Result<(), StoreError> {
-        let Some(container) = &self.inner.options.container else { return Ok(()) };
-        if self.inner.options.account != Account::Own || !self.container(None, container).await?.exists {
-            return Ok(());
-        }
-        self.write_and_delete(container).await
+    pub async fn probe(&self, key: &Key) -> Result<(), StoreError> {
+        self.write_and_delete(&self.place("write", key)?).await
+    }
+
+    /// As [`Store::container_of`](super::Store::container_of).
+    pub(super) fn container_of<'k>(&self, key: &'k Key) -> &'k str {
+        let slashes = if self.is_per_tenant() { 2 } else { 1 };
+        key.as_str().match_indices('/').nth(slashes - 1).map_or("", |(at, _)| &key.as_str()[..at])
     }
 }
 

@@ -107,14 +107,18 @@ impl SwiftStore {
         Ok(limits)
     }
 
-    /// Writes a small object to a container, and deletes it.
-    pub(super) async fn write_and_delete(&self, container: &str) -> Result<(), StoreError> {
+    /// Writes a small object to the container of another one, and deletes it; does nothing where there is none.
+    pub(super) async fn write_and_delete(&self, beside: &Place) -> Result<(), StoreError> {
         let object = format!(".backhaul/probe-{}", Uuid::new_v4().simple());
-        let place = Place { account: None, container: container.to_owned(), object };
-        let attempt = self.attempt("write", &place.object);
-        let put = self.put_bytes(attempt, &place, &Bytes::from_static(b"?"), HeaderMap::new()).await?;
-        put.map_err(|gave_up| attempt.given_up(&gave_up))?;
-        self.delete(self.attempt("delete", &place.object), &place).await
+        let place = Place { object, ..beside.clone() };
+        let account = place.account.as_ref().map(|account| format!("{account}/")).unwrap_or_default();
+        let name = account + &place.path();
+        let attempt = self.attempt("write", &name);
+        match self.put_bytes(attempt, &place, &Bytes::from_static(b"?"), HeaderMap::new()).await? {
+            Ok(_) => self.delete(self.attempt("delete", &name), &place).await,
+            Err(gave_up) if gave_up.answer.status == Some(404) => Ok(()),
+            Err(gave_up) => Err(attempt.given_up(&gave_up)),
+        }
     }
 
     /// Deletes an object, and no segments. One that is not there is none less.
