@@ -121,6 +121,7 @@ impl Connector {
         request: reqwest::Request,
         watch: &Watch,
     ) -> Result<HttpResponse, HttpError> {
+        let secrets = request.headers().values().filter(|value| value.is_sensitive()).cloned().collect::<Vec<_>>();
         let answered = tokio::select! {
             answered = self.client.execute(request) => answered.map_err(|error| trouble(&error)),
             () = watch.stalled() => Err(Trouble::Stalled(self.stall)),
@@ -133,7 +134,7 @@ impl Connector {
                 return Err(error);
             }
         };
-        self.answered(host, response).await
+        self.answered(host, response, &secrets).await
     }
 
     /// The limits and counters that everything passes.
@@ -172,8 +173,13 @@ impl Connector {
         }))
     }
 
-    /// Keeps what the answer says, and hands on its body; that of an error is read here.
-    async fn answered(&self, host: String, response: http::Response<reqwest::Body>) -> Result<HttpResponse, HttpError> {
+    /// Keeps what the answer says, and hands on its body; that of an error is read here, and has none of our `secrets`.
+    async fn answered(
+        &self,
+        host: String,
+        response: http::Response<reqwest::Body>,
+        secrets: &[HeaderValue],
+    ) -> Result<HttpResponse, HttpError> {
         let (parts, body) = response.into_parts();
         let answer = Answer {
             host,
@@ -195,6 +201,7 @@ impl Connector {
                 break;
             }
         }
+        let text = without(text, secrets);
         answer.with_error_body(&text).keep();
         Ok(HttpResponse::from_parts(parts, HttpResponseBody::from(Bytes::from(text))))
     }
@@ -322,4 +329,16 @@ impl Watch {
             tokio::time::sleep_until(deadline).await;
         }
     }
+}
+
+/// Shortest secret that is looked for: less could be part of any word.
+const SECRET_MIN: usize = 8;
+
+/// What a server says of an error, without the secrets that it was sent.
+fn without(text: Vec<u8>, secrets: &[HeaderValue]) -> Vec<u8> {
+    let secrets = secrets.iter().filter_map(|secret| secret.to_str().ok()).filter(|secret| secret.len() >= SECRET_MIN);
+    secrets.fold(text, |text, secret| match std::str::from_utf8(&text) {
+        Ok(readable) if readable.contains(secret) => readable.replace(secret, "***").into_bytes(),
+        _ => text,
+    })
 }
