@@ -14,6 +14,8 @@ use crate::store::{StoreError, StoreErrorKind};
 pub(super) struct Granted {
     /// The storage URL up to the API's version.
     pub(super) base: Url,
+    /// The same as the catalog has it, which others than we go by.
+    pub(super) listed: Url,
     pub(super) account: String,
     pub(super) token: Arc<Token>,
     pub(super) scope: Scope,
@@ -24,7 +26,7 @@ impl SwiftStore {
     pub(super) async fn granted(&self, attempt: Attempt<'_>, account: Option<&str>) -> Result<Granted, StoreError> {
         let failed = |error: OpenStackError| no_way_in(attempt, error);
         let session = &self.inner.session;
-        let (base, own) = self.storage(attempt).await?;
+        let (listed, own) = self.storage(attempt).await?;
         let scope = match (self.inner.options.account, account) {
             (Account::PerTenant(TenantAccess::EachProject), Some(account)) if account != own => {
                 let own_project = session.token(&Scope::Own).await.map_err(failed)?.project_id.clone();
@@ -41,13 +43,18 @@ impl SwiftStore {
             _ => Scope::Own,
         };
         let token = session.token(&scope).await.map_err(failed)?;
-        Ok(Granted { base, account: account.map_or(own, str::to_owned), token, scope })
+        let base = self.inner.options.endpoint.clone().unwrap_or_else(|| listed.clone());
+        Ok(Granted { base, listed, account: account.map_or(own, str::to_owned), token, scope })
     }
 
-    /// The storage URL up to the API's version, and the account of the own token.
+    /// The storage URL up to the API's version as the catalog has it, and the account of the own token.
     async fn storage(&self, attempt: Attempt<'_>) -> Result<(Url, String), StoreError> {
         let session = &self.inner.session;
-        let listed = match (session.endpoint(&Scope::Own, Service::ObjectStore).await, &self.inner.options.endpoint) {
+        let listed = match &self.inner.options.endpoint {
+            Some(_) => session.listed(&Scope::Own, Service::ObjectStore).await,
+            None => session.endpoint(&Scope::Own, Service::ObjectStore).await,
+        };
+        let listed = match (listed, &self.inner.options.endpoint) {
             (Ok(listed), _) => listed,
             // The plan says where it is, and what is in no catalog has the name that Swift gives by itself.
             (Err(error), Some(base)) if error.kind == ErrorKind::NotFound => {
@@ -63,7 +70,7 @@ impl SwiftStore {
                         (Ceph's gateway: also `rgw swift account in url = true`)";
             attempt.refused(StoreErrorKind::Refused, why).hint(hint)
         })?;
-        Ok((self.inner.options.endpoint.clone().unwrap_or(base), own))
+        Ok((base, own))
     }
 }
 

@@ -134,7 +134,7 @@ impl SwiftStore {
     pub async fn location_url(&self, key: &Key) -> Result<String, StoreError> {
         let place = self.place("locate", key)?;
         let granted = self.granted(self.attempt("locate", key.as_str()), place.account.as_deref()).await?;
-        let base = granted.base.as_str().trim_end_matches('/');
+        let base = granted.listed.as_str().trim_end_matches('/');
         Ok(format!("{base}/{}/{}/{}", granted.account, place.container, place.object))
     }
 }
