@@ -28,7 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sql", &["openstack"]),
     ("throttle", &[]),
     ("http", &["throttle"]),
-    ("openstack", &["http", "suggest", "throttle"]),
+    ("openstack", &["address", "http", "suggest", "throttle"]),
     ("store", &["address", "failure", "fault", "http", "id", "openstack", "throttle"]),
     ("copy", &["failure", "fault", "id", "store"]),
     ("catalog", &["failure", "fault", "http", "id", "openstack", "sql", "throttle"]),

@@ -24,6 +24,8 @@ pub(super) async fn backup_copy(global: &Global, args: &BackupCopyArgs) -> Outco
     let entry = entry(&loaded.plan, args)?;
     PLAN_NAME.clone_into(&mut loaded.plan.name);
     loaded.plan.entries = vec![entry];
+    let regions = open::unlimited_regions(&loaded.plan);
+    open::warn_of_clouds(global, &regions, open::used_regions(&loaded.plan)).await;
     // What a run has to tell is told on stderr; stdout is for the record alone.
     let quiet = Global { quiet: true, json: false, database: global.database.clone(), verbose: 0, ..*global };
     let exit = run::run_loaded(&quiet, &once(path), loaded.clone()).await?;

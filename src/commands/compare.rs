@@ -38,6 +38,7 @@ pub(super) async fn compare(global: &Global, args: &CompareArgs) -> Outcome {
         return Err(CommandError::new(Exit::Usage, "a region cannot be compared with itself"));
     }
     let regions = open::unlimited_regions(plan);
+    open::warn_of_clouds(global, &regions, [from, to]).await;
     let (rows, planned) = rows(global, plan).await?;
     let surveyor = Surveyor {
         plan,

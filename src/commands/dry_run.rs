@@ -79,6 +79,7 @@ pub(super) async fn look(
     regions: &Regions,
     look_at_targets: bool,
 ) -> Result<Survey, CommandError> {
+    open::warn_of_clouds(global, regions, open::used_regions(&loaded.plan)).await;
     let url = open::database_url(global, &loaded.plan)?;
     match Database::open_reading(&url).await {
         Ok(database) => {

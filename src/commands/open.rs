@@ -10,7 +10,7 @@ use crate::database::{Database, DatabaseError, DatabaseUrl, Holder, OpenError, U
 use crate::error::CommandError;
 use crate::exit::Exit;
 use crate::lease::Terms;
-use crate::plan::{self, Loaded, Plan, Reference, Region, RegionIndex, Timetable};
+use crate::plan::{self, Loaded, Plan, Reference, RegionIndex, Timetable};
 use crate::regions::{Regions, process_environment};
 use crate::report::Style;
 use crate::throttle::Throttle;
@@ -218,10 +218,28 @@ pub(super) fn unlimited_regions(plan: &Plan) -> Arc<Regions> {
     regions(plan, throttles)
 }
 
+/// Warns of clouds whose certificates nobody checks: in every command that asks them.
+pub(super) async fn warn_of_clouds(global: &Global, regions: &Regions, used: impl IntoIterator<Item = usize>) {
+    for index in used {
+        for cloud in regions.unchecked_clouds(index).await {
+            let (region, name, origin) = (&regions.specs()[index].name, &cloud.name, &cloud.origin);
+            super::say(
+                global,
+                &format!(
+                    "warning: the certificates of cloud `{name}`, region `{region}`, are not checked: whoever is on the way \
+                     could read passwords and backups\n\
+                     hint: name its certificate authority as `cacert` in {origin}, and remove `verify: false` or \
+                     `insecure: true` there"
+                ),
+            );
+        }
+    }
+}
+
 /// Refuses a plan whose entries use regions with references that are not set.
 pub(super) fn check_references(plan: &Plan) -> Result<(), CommandError> {
     let mut missing = BTreeSet::new();
-    for region in used_regions(plan) {
+    for region in used_regions(plan).into_iter().map(|index| &plan.regions[index]) {
         let references = region.store.references().into_iter().chain(region.catalog.references());
         let variables = references.flat_map(Reference::variables);
         let unset = variables.filter(|name| std::env::var_os(name).is_none());
@@ -233,13 +251,10 @@ pub(super) fn check_references(plan: &Plan) -> Result<(), CommandError> {
     Err(CommandError::new(Exit::Usage, message).hint(format!("export {}", all.join(" "))))
 }
 
-fn used_regions(plan: &Plan) -> impl Iterator<Item = &Region> {
-    let mut used = BTreeSet::new();
-    for entry in &plan.entries {
-        used.insert(entry.from);
-        used.extend(entry.to.iter().copied());
-    }
-    used.into_iter().map(|index| plan.region(index))
+/// The numbers of the regions that a plan's entries name.
+pub(super) fn used_regions(plan: &Plan) -> BTreeSet<usize> {
+    let named = plan.entries.iter().flat_map(|entry| std::iter::once(&entry.from).chain(entry.to.iter()));
+    named.map(|index| usize::from(index.0)).collect()
 }
 
 /// What reporters may show, and how.

@@ -46,6 +46,7 @@ impl Recorded {
             let throttles = RunLimits::new(&loaded.plan, jiff::Timestamp::now()).throttles;
             let regions =
                 Regions::new(&loaded.plan.folder, process_environment(), loaded.plan.regions.clone(), throttles);
+            open::warn_of_clouds(global, &regions, open::used_regions(&loaded.plan)).await;
             return Ok(Self { database, plan: Some(loaded.plan.name), regions: vec![regions] });
         }
         let Some(url) = open::database_url_without_plan(global)? else {
@@ -56,7 +57,11 @@ impl Recorded {
         let database = open::writing(global, &url, command, None, false).await?;
         let runs = database.last_runs(RUNS_LOOKED_THROUGH).await.map_err(|error| open::database_error(&error))?;
         let environment = process_environment();
-        let regions = runs.iter().filter_map(|run| regions::recorded(&run.regions, &environment).ok()).collect();
+        let regions = runs.iter().filter_map(|run| regions::recorded(&run.regions, &environment).ok());
+        let regions: Vec<Regions> = regions.collect();
+        if let Some(newest) = regions.first() {
+            open::warn_of_clouds(global, newest, 0..newest.specs().len()).await;
+        }
         Ok(Self { database, plan: None, regions })
     }
 

@@ -89,6 +89,7 @@ async fn execute(
     }
     let limits = RunLimits::new(plan, Timestamp::now());
     let regions = open::regions(plan, limits.throttles.clone());
+    open::warn_of_clouds(global, &regions, open::used_regions(plan)).await;
     if let Some((exit, reporter)) = settled::run(global, &args.selection, &loaded, &regions, database).await? {
         return Ok((exit, Some(reporter)));
     }

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use reqwest::Url;
 
-use super::Secret;
+use super::{ErrorKind, OpenStackError, Secret};
+use crate::address::Endpoint;
 
 /// A cloud: an entry of `clouds.yaml`, the environment's `OS_*`, or a plan's own words. Printing it shows no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,8 +28,27 @@ pub struct Cloud {
     pub cacert: Option<PathBuf>,
     /// Whether certificates are checked.
     pub verify: bool,
+    /// Whether its services may be asked by `http://` where they are on another machine.
+    pub allows_http: bool,
     /// Endpoints that count instead of the catalog's; may hold `%(project_id)s`.
     pub endpoint_overrides: BTreeMap<Service, String>,
+}
+
+impl Cloud {
+    /// Refuses to send secrets to another machine for all to read, unless that is allowed. `what` is the address's name.
+    pub(super) fn check(&self, what: &str, url: &Url) -> Result<(), OpenStackError> {
+        let here = || Endpoint::parse(&url.origin().ascii_serialization(), true).is_ok_and(|there| there.is_loopback());
+        if self.allows_http || url.scheme() != "http" || here() {
+            return Ok(());
+        }
+        let message = format!(
+            "{what} of cloud `{}` is `http://` to another machine, {}: whoever is on the way could read passwords and backups",
+            self.name,
+            url.origin().ascii_serialization()
+        );
+        Err(OpenStackError::new(ErrorKind::Bad, message)
+            .hint("have it answer by `https://`, or allow it in the region's store of the plan: `insecure: true`"))
+    }
 }
 
 /// How to get a token.

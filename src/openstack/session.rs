@@ -44,8 +44,9 @@ impl Session {
     /// Contacts nothing. A request without a byte in either direction for `stall` is given up.
     ///
     /// # Errors
-    /// [`OpenStackError`] of kind `Bad`: certificates that cannot be read.
+    /// [`OpenStackError`] of kind `Bad`: certificates that cannot be read, or an `auth_url` for all to read.
     pub fn open(cloud: Cloud, stall: Duration) -> Result<Self, OpenStackError> {
+        cloud.check("`auth_url`", &cloud.auth_url)?;
         let bad = |what: String| {
             let hint = format!("look at `cacert` of cloud `{}` in {}", cloud.name, cloud.origin);
             OpenStackError::new(ErrorKind::Bad, what).hint(hint)
@@ -120,6 +121,13 @@ impl Session {
     /// # Errors
     /// [`OpenStackError`]; kind `NotFound` names what the catalog has instead.
     pub async fn endpoint(&self, scope: &Scope, service: Service) -> Result<Url, OpenStackError> {
+        let url = self.listed(scope, service).await?;
+        self.inner.cloud.check(&format!("the endpoint of `{}`", service.as_str()), &url)?;
+        Ok(url)
+    }
+
+    /// As [`Session::endpoint`], for whoever only wants to know what is written there.
+    pub(crate) async fn listed(&self, scope: &Scope, service: Service) -> Result<Url, OpenStackError> {
         let cloud = &self.inner.cloud;
         let text = match cloud.endpoint_overrides.get(&service) {
             Some(template) if template.contains("%(") => catalog::filled(template, &*self.token(scope).await?),

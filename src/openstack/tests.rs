@@ -221,6 +221,58 @@ async fn endpoints_come_from_the_catalog_by_type_region_and_interface() {
     }
 }
 
+/// S6: secrets go to another machine by `https://`, unless somebody has said otherwise.
+#[tokio::test]
+async fn plain_http_is_for_this_machine() {
+    let keystone = Keystone::start().await;
+    let open = |change: &dyn Fn(&mut super::Cloud)| {
+        let mut cloud = keystone.cloud(user(PASSWORD));
+        change(&mut cloud);
+        Session::open(cloud, Duration::from_secs(5))
+    };
+    for (url, allows_http, refused) in [
+        ("http://keystone.example.com:5000/v3", false, true),
+        ("http://10.0.0.11:5000/v3", false, true),
+        ("http://[::ffff:127.0.0.1]:5000/v3", false, true),
+        ("http://keystone.example.com:5000/v3", true, false),
+        ("https://keystone.example.com/v3", false, false),
+        ("http://127.1:5000/v3", false, false),
+        ("http://[::1]:5000/v3", false, false),
+        ("http://localhost:5000/v3", false, false),
+    ] {
+        let opened = open(&|cloud| {
+            cloud.auth_url = url.parse().expect("a URL");
+            cloud.allows_http = allows_http;
+        });
+        assert_eq!(opened.as_ref().err().map(|error| error.kind), refused.then_some(ErrorKind::Bad), "{url}");
+        if let Err(error) = opened {
+            assert!(shown(&error).contains("`auth_url` of cloud `fake` is `http://` to another machine"), "{error}");
+            assert!(shown(&error).contains("`insecure: true`"), "{error}");
+        }
+    }
+    for (service, allows_http, refused) in
+        [(Service::ObjectStore, false, true), (Service::Database, false, false), (Service::ObjectStore, true, false)]
+    {
+        let session = open(&|cloud| {
+            cloud.allows_http = allows_http;
+            let plain = "http://swift.example.com:8080/v1/AUTH_%(project_id)s".to_owned();
+            cloud.endpoint_overrides.insert(Service::ObjectStore, plain);
+            cloud.endpoint_overrides.insert(Service::Database, "https://trove".to_owned());
+        });
+        let session = session.expect("a client");
+        let found = session.endpoint(&Scope::Own, service).await;
+        assert_eq!(found.as_ref().err().map(|error| error.kind), refused.then_some(ErrorKind::Bad));
+        if let Err(error) = found {
+            assert!(
+                shown(&error)
+                    .contains("the endpoint of `object-store` of cloud `fake` is `http://` to another machine"),
+                "{error}"
+            );
+            session.listed(&Scope::Own, service).await.expect("it may be looked at");
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_override_counts_instead_of_the_catalog() {
     let keystone = Keystone::start().await;
@@ -298,6 +350,7 @@ async fn tempauth(answer: &'static str) -> Session {
         interface: super::Interface::Public,
         cacert: None,
         verify: true,
+        allows_http: false,
         endpoint_overrides: std::collections::BTreeMap::new(),
     };
     Session::open(cloud, Duration::from_secs(5)).expect("a client")

@@ -22,6 +22,7 @@ impl Opener<'_> {
         if let Some(ca) = self.optional(spec.http.ca_file.as_ref())? {
             cloud.cacert = Some(self.folder.join(ca));
         }
+        cloud.allows_http = spec.http.insecure;
         self.way_in(cloud, spec.http.timeout)
     }
 
@@ -54,6 +55,7 @@ impl Opener<'_> {
             interface: crate::openstack::Interface::default(),
             cacert: None,
             verify: true,
+            allows_http: insecure,
             endpoint_overrides: std::collections::BTreeMap::new(),
         })
     }
@@ -135,21 +137,35 @@ impl Opener<'_> {
         };
         let cloud = spec.cloud.cloud.as_ref().or(of_store.cloud.as_ref()).cloned();
         let region = spec.cloud.region.as_ref().or(of_store.region.as_ref()).cloned();
-        let cloud = self.cloud(&CloudSpec { cloud, region })?;
+        let mut cloud = self.cloud(&CloudSpec { cloud, region })?;
+        cloud.allows_http = http.insecure;
         self.way_in(cloud, http.timeout)
     }
 
     fn trove_api(&self, spec: &TroveApiSpec, store_session: Option<&Session>) -> Result<Trove, Failure> {
         let session = self.api_session(spec, store_session)?;
+        let (stall, insecure) = match &self.region.store {
+            StoreSpec::Swift(swift) => (swift.http.timeout, swift.http.insecure),
+            _ => (plan::STALL_TIMEOUT, false),
+        };
         let endpoint = self.optional(spec.endpoint.as_ref())?.map(|text| {
-            let url = address::service_url(&text, false).map_err(|error| self.bad("endpoint", &error))?;
+            let url = address::service_url(&text, insecure).map_err(|error| self.bad("endpoint", &error))?;
             url.parse().map_err(|_| self.unreachable("the catalog's `endpoint` is no URL", None))
         });
-        let stall = match &self.region.store {
-            StoreSpec::Swift(swift) => swift.http.timeout,
-            _ => plan::STALL_TIMEOUT,
-        };
         Ok(Trove::Api(TroveApi::new(session, self.throttle.clone(), stall, endpoint.transpose()?)))
+    }
+
+    /// The clouds that the region asks without checking their certificates. Contacts nothing.
+    pub(super) fn unchecked(&self, store_session: &Session) -> Vec<Cloud> {
+        let mut clouds = vec![store_session.cloud().clone()];
+        if let CatalogSpec::TroveApi(spec) = &self.region.catalog
+            && let Ok(session) = self.api_session(spec, Some(store_session))
+            && session.cloud().name != store_session.cloud().name
+        {
+            clouds.push(session.cloud().clone());
+        }
+        clouds.retain(|cloud| !cloud.verify);
+        clouds
     }
 
     /// What the region's catalog is, whatever a plan calls it. Contacts nothing.

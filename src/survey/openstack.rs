@@ -194,7 +194,8 @@ async fn backups(
                 let left = quota.limit.map(|limit| limit.saturating_sub(quota.in_use));
                 if let Some(left) = left.filter(|left| *left < planned) {
                     let message = format!(
-                        "tenant `{tenant}` may have {left} more backups in region `{}`, and the plan has {planned} for it",
+                        "tenant `{tenant}` may have {} in region `{}`, and the plan has {planned} for it",
+                        counted(left, "more backup"),
                         spec.name
                     );
                     let hint = format!(

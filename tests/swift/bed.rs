@@ -83,6 +83,7 @@ pub(crate) fn session_in(openstack: &OpenStack, user: &str, project: &str, regio
         interface: Interface::Public,
         cacert: None,
         verify: true,
+        allows_http: false,
         endpoint_overrides: std::collections::BTreeMap::new(),
     };
     Session::open(cloud, Duration::from_secs(30)).expect("a session")

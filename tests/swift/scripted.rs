@@ -98,6 +98,7 @@ fn store(address: SocketAddr) -> SwiftStore {
         interface: Interface::Public,
         cacert: None,
         verify: true,
+        allows_http: false,
         endpoint_overrides: std::collections::BTreeMap::new(),
     };
     let session = Session::open(cloud, Duration::from_secs(10)).expect("a session");

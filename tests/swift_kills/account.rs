@@ -53,6 +53,7 @@ impl Account {
             interface: Interface::Public,
             cacert: None,
             verify: true,
+            allows_http: false,
             endpoint_overrides: BTreeMap::new(),
         };
         let session = Session::open(cloud, Duration::from_secs(30)).expect("a session");

@@ -34,6 +34,7 @@ pub(crate) fn session(openstack: &OpenStack, region: &str, user: &str, project: 
         interface: Interface::Public,
         cacert: None,
         verify: true,
+        allows_http: false,
         endpoint_overrides: BTreeMap::new(),
     };
     Session::open(cloud, STALL).expect("a session")

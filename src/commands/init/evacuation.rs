@@ -23,6 +23,7 @@ pub(super) async fn init(global: &Global, args: &InitArgs, file: &Path) -> Outco
         to.push(plan.regions[named(&plan, target)?].name.to_string());
     }
     let regions = open::unlimited_regions(&plan);
+    open::warn_of_clouds(global, &regions, [from]).await;
     let out_of_reach = |failure: crate::failure::Failure| unreachable(&args.from, failure.message, failure.hint);
     let registry = Registry::of_source(&regions, from).await.map_err(out_of_reach)?;
     let tenants: BTreeSet<String> = args.tenant.iter().cloned().collect();

@@ -105,6 +105,7 @@ impl Entry {
         Ok(Cloud {
             interface: reading.interface()?,
             verify: !reading.boolean("insecure")?.unwrap_or(false) && reading.boolean("verify")?.unwrap_or(true),
+            allows_http: false,
             endpoint_overrides: reading.overrides()?,
             name: self.name.clone(),
             origin: self.origin.clone(),

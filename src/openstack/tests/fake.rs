@@ -122,6 +122,7 @@ impl Keystone {
             interface: Interface::Public,
             cacert: None,
             verify: true,
+            allows_http: false,
             endpoint_overrides: std::collections::BTreeMap::new(),
         }
     }
