@@ -401,6 +401,41 @@ impl OpenStack {
         self.succeed("start", &["keystone"]);
     }
 
+    #[track_caller]
+    pub(crate) fn stop_trove(&self, region: &str) {
+        self.succeed("stop", &[&format!("trove-{region}")]);
+    }
+
+    #[track_caller]
+    pub(crate) fn start_trove(&self, region: &str) {
+        self.succeed("start", &[&format!("trove-{region}")]);
+    }
+
+    /// Kills the one server of all databases, Keystone's too.
+    #[track_caller]
+    pub(crate) fn stop_databases(&self) {
+        self.succeed("stop", &["mariadb"]);
+    }
+
+    #[track_caller]
+    pub(crate) fn start_databases(&self) {
+        self.succeed("start", &["mariadb"]);
+    }
+
+    /// Starts Keystone anew, so that its tokens are good for so long.
+    #[track_caller]
+    pub(crate) fn give_tokens_of(&self, seconds: u32) {
+        self.stop_keystone();
+        let path = self.folder.join("keystone/keystone.conf");
+        let text = std::fs::read_to_string(&path).expect("its file");
+        let lines = text.lines().map(|line| match line.strip_prefix("expiration = ") {
+            Some(_) => format!("expiration = {seconds}\n"),
+            None => format!("{line}\n"),
+        });
+        std::fs::write(&path, lines.collect::<String>()).expect("it can be written");
+        self.start_keystone();
+    }
+
     /// Sends a signal to a service and its children: `keystone`, `swift-region-one-proxy`, `trove-region-two`.
     #[track_caller]
     pub(crate) fn signal(&self, service: &str, signal: Signal) {
@@ -432,7 +467,7 @@ impl Deref for Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         if matches!(self.turn, Turn::Alone(_)) {
-            let output = self.openstack.run("start", &["swift", "keystone", "trove"]);
+            let output = self.openstack.run("start", &["mariadb", "swift", "keystone", "trove"]);
             assert!(output.status.success() || std::thread::panicking(), "{}", String::from_utf8_lossy(&output.stderr));
         }
     }
