@@ -10,6 +10,7 @@ mod error;
 pub mod file;
 mod layout;
 mod object;
+mod probe;
 mod swift;
 mod takes;
 
@@ -301,27 +302,6 @@ impl Store {
     /// As [`Source::list`].
     pub async fn left_out(&self) -> Result<Vec<(String, String)>, StoreError> {
         each_kind!(self, store => store.left_out().await)
-    }
-
-    /// Tries whether an object can be written, by a write beside it that leaves nothing behind.
-    ///
-    /// # Errors
-    /// As [`Target::begin`].
-    pub async fn probe(&self, key: &Key) -> Result<(), StoreError> {
-        match self {
-            Self::File(store) => store.probe().await,
-            Self::Bucket(store) => store.probe().await,
-            Self::Swift(store) => store.probe(key).await,
-        }
-    }
-
-    /// The part of a key whose objects are all written by one right; empty where that is the whole store.
-    #[must_use]
-    pub fn container_of<'k>(&self, key: &'k Key) -> &'k str {
-        match self {
-            Self::File(_) | Self::Bucket(_) => "",
-            Self::Swift(store) => store.container_of(key),
-        }
     }
 }
 

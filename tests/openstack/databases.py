@@ -44,11 +44,12 @@ def connect(port, name=None, user='root'):
 
 
 def start(services, folder, port, init=None):
-    """Relative to its data, so that the path of the folder may be as long as it likes."""
+    """Relative to its data, so that the path of the folder may be as long as it likes. What is committed outlives the process,
+    which may be killed, but not the machine."""
     command = ['mariadbd', '--no-defaults', '--user=' + getpass.getuser(), '--datadir=' + folder + '/mariadb',
                '--tmpdir=' + folder + '/run', '--bind-address=127.0.0.1', '--port=%d' % port, '--socket=socket',
                '--pid-file=' + folder + '/run/mariadbd.own', '--character-set-server=utf8mb4', '--skip-name-resolve',
-               '--innodb-log-file-size=16M', '--innodb-buffer-pool-size=64M', '--innodb-flush-log-at-trx-commit=0',
+               '--innodb-log-file-size=16M', '--innodb-buffer-pool-size=64M', '--innodb-flush-log-at-trx-commit=2',
                '--max-connections=300']
     if init:
         command.append('--init-file=' + init)
