@@ -139,6 +139,8 @@ impl Server {
         let mut command = Command::new(program);
         command.args(["server", "-dir=data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false"]);
         command.args(["-s3", "-s3.config=identities.json", "-s3.port.iceberg=0", "-s3.port.lance=0"]);
+        // By default it answers 500 to every write once 1 % of the whole disk is left, which says nothing about us.
+        command.args(["-volume.minFreeSpace=64MiB", "-master.volumeSizeLimitMB=128"]);
         command.args(names.iter().zip(others).map(|(name, port)| format!("-{name}={port}")));
         command.args([format!("-s3.port={s3}"), format!("-s3.port.grpc={s3_grpc}")]);
         let mut process = start(&mut command, folder.path());
