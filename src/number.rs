@@ -43,10 +43,13 @@ pub(super) fn format_guess(duration: Duration) -> String {
     format_duration(Duration::from_secs(if seconds < 60 { seconds } else { seconds.div_ceil(60) * 60 }))
 }
 
-/// `1 chain`, `2 chains`.
+/// `1 chain`, `2 chains`, `2 copies`.
 pub(super) fn counted(count: u64, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural}")
+    match noun.strip_suffix('y') {
+        _ if count == 1 => format!("1 {noun}"),
+        Some(stem) => format!("{count} {stem}ies"),
+        None => format!("{count} {noun}s"),
+    }
 }
 
 #[cfg(test)]
@@ -88,5 +91,18 @@ mod tests {
         assert_eq!(format_guess(Duration::from_secs(61)), "2 m");
         assert_eq!(format_guess(Duration::from_secs(3_599)), "1 h");
         assert_eq!(format_guess(Duration::from_millis(9_999)), "9 s");
+    }
+
+    #[test]
+    fn nouns_are_counted_as_people_do() {
+        for (count, noun, text) in [
+            (0, "chain", "0 chains"),
+            (1, "chain", "1 chain"),
+            (2, "more backup", "2 more backups"),
+            (1, "backup strategy", "1 backup strategy"),
+            (3, "backup strategy", "3 backup strategies"),
+        ] {
+            assert_eq!(counted(count, noun), text);
+        }
     }
 }

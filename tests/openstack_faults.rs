@@ -8,7 +8,7 @@ mod support;
 
 #[path = "openstack_faults/bed.rs"]
 mod bed;
-#[path = "openstack_faults/by_hand.rs"]
+#[path = "support/by_hand.rs"]
 mod by_hand;
 #[path = "openstack_faults/clouds.rs"]
 mod clouds;

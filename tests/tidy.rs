@@ -31,7 +31,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("openstack", &["address", "http", "suggest", "throttle"]),
     ("store", &["address", "failure", "fault", "http", "id", "openstack", "throttle"]),
     ("copy", &["failure", "fault", "id", "store"]),
-    ("catalog", &["failure", "fault", "http", "id", "openstack", "sql", "throttle"]),
+    ("catalog", &["failure", "fault", "http", "id", "number", "openstack", "sql", "throttle"]),
     ("database", &["failure", "fault", "id", "lease", "sql", "state"]),
     ("regions", &["address", "catalog", "failure", "openstack", "plan", "store", "throttle"]),
     ("register", &["catalog", "database", "failure", "fault", "id", "regions", "store"]),

@@ -9,17 +9,20 @@ mod api;
 mod checks;
 #[path = "trove/cutter.rs"]
 mod cutter;
+#[path = "support/database_server.rs"]
+mod database_server;
 #[path = "support/openstack.rs"]
 mod openstack;
 #[path = "trove/reading.rs"]
 mod reading;
-#[path = "trove/server.rs"]
-mod server;
+#[path = "support/trove_database.rs"]
+mod trove_database;
 
+use database_server::Kind;
 use openstack::OpenStack;
-use server::Server;
+use trove_database::TroveServer;
 
-fn pass(mut server: Server) {
+fn pass(mut server: TroveServer) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         checks::registers_once_however_often(&server).await;
@@ -32,6 +35,7 @@ fn pass(mut server: Server) {
         checks::needs_no_more_than_it_says(&server).await;
         reading::reads_rows_as_they_are(&server).await;
         reading::tells_versions(&server).await;
+        reading::tells_what_is_not_moved(&server).await;
         reading::reads_an_older_trove(&server).await;
     });
     server.stop();
@@ -40,17 +44,17 @@ fn pass(mut server: Server) {
 
 #[test]
 fn mariadb_holds_each_copy_once() {
-    match Server::mariadb() {
-        Some(server) => pass(server),
-        None => support::skip("Trove's database on MariaDB", "mariadbd is not installed; `tests/run` installs it"),
+    match TroveServer::start(Kind::MariaDb) {
+        Ok(server) => pass(server),
+        Err(why) => support::skip("Trove's database on MariaDB", &format!("{why}; `tests/run` installs it")),
     }
 }
 
 #[test]
 fn postgresql_holds_each_copy_once() {
-    match Server::postgresql() {
-        Some(server) => pass(server),
-        None => support::skip("Trove's database on PostgreSQL", "postgres is not installed; `tests/run` installs it"),
+    match TroveServer::start(Kind::PostgreSql) {
+        Ok(server) => pass(server),
+        Err(why) => support::skip("Trove's database on PostgreSQL", &format!("{why}; `tests/run` installs it")),
     }
 }
 

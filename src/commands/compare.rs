@@ -17,6 +17,7 @@ use crate::error::CommandError;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::id::target_id;
+use crate::number::counted;
 use crate::plan::Plan;
 use crate::register::Registry;
 use crate::report::printable;
@@ -168,9 +169,10 @@ async fn notes(source: &Registry, of_source: &Ledger, of_target: &Ledger, to: &s
     if let Some(first) = naming.first() {
         let hosts: std::collections::BTreeSet<String> = naming.iter().filter_map(|record| host(record)).collect();
         notes.push(format!(
-            "{} rows of Trove in region `{to}` name a Swift of the source region ({}), first `{}` ({}): Trove reads its own \
-             Swift instead, and fails where that has no such object",
-            naming.len(),
+            "{} in the Trove of region `{to}` {} a Swift of the source region ({}), first `{}` ({}): Trove reads its own Swift \
+             instead, and fails where that has no such object",
+            counted(naming.len() as u64, "row"),
+            if naming.len() == 1 { "names" } else { "name" },
             hosts.into_iter().collect::<Vec<_>>().join(", "),
             first.name,
             first.id

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{failure_lines, printable};
 use crate::exit::Exit;
 use crate::graph::Graph;
-use crate::number::{format_bytes, format_duration};
+use crate::number::{counted, format_bytes, format_duration};
 use crate::plan::Plan;
 use crate::state::State;
 use crate::summary::{Ended, Line, Summary};
@@ -187,7 +187,7 @@ pub fn forecast_text(
     let mut text = format!("database {database}\n");
     let counts = forecast.summary.selected;
     for pair in &forecast.pairs {
-        let copies = if pair.copies == 1 { "1 copy".to_owned() } else { format!("{} copies", pair.copies) };
+        let copies = counted(pair.copies, "copy");
         text += &format!(
             "{} -> {}: {copies}, {}\n",
             printable(&pair.source),

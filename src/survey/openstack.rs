@@ -217,7 +217,7 @@ fn shared(surveyor: &Surveyor<'_>, target: usize, migrations: &[&Migration], not
         notes.push(format!(
             "{} in region `{}` would be the source's own {}: both regions are one account, so only records are made, and \
              such copies share the source's fate",
-            if shared == 1 { "1 copy".to_owned() } else { format!("{shared} copies") },
+            counted(shared, "copy"),
             surveyor.plan.regions[target].name,
             if shared == 1 { "object" } else { "objects" },
         ));

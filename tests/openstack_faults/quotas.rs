@@ -31,7 +31,7 @@ fn a_quota_of_one_backup_takes_one() {
     let said = bed.run(&[]).expect(3);
     for words in [
         "2 failed: a quota of the target is reached",
-        &format!("the tenant `{project}` may have 1 backups in Trove, and has them"),
+        &format!("the tenant `{project}` may have 1 backup in Trove, and has as many"),
         &format!("hint: raise it: openstack database quota update {project} backups NUMBER"),
     ] {
         assert!(said.stdout.contains(words), "{words}: {said}");

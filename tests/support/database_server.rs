@@ -1,5 +1,7 @@
 //! Database servers as processes of the test: on a free port of this machine, in a folder of their own, ended with it.
 
+#![allow(dead_code, reason = "each test binary uses its part of it")]
+
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
@@ -117,7 +119,16 @@ impl DatabaseServer {
                 .arg("-D")
                 .arg(&data)
                 // What the server's own language of dates is must not matter.
-                .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-c", "timezone=Asia/Tokyo"])
+                .args([
+                    "-h",
+                    "127.0.0.1",
+                    "-p",
+                    &self.port.to_string(),
+                    "-c",
+                    "timezone=Asia/Tokyo",
+                    "-c",
+                    "datestyle=german",
+                ])
                 // A kill is no loss of power: what was written is there.
                 .args(["-c", "fsync=off", "-c", "full_page_writes=off", "-k"])
                 .arg(folder),

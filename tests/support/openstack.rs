@@ -260,6 +260,11 @@ impl OpenStack {
         format!("{}/v1/AUTH_{}", self.text(&format!("/regions/{region}/swift")), self.project(tenant))
     }
 
+    /// Where a region's Swift lets the user `test:tester` in by itself, with the key `testing`.
+    pub(crate) fn temp_auth_url(&self, region: &str) -> String {
+        format!("{}/auth/v1.0", self.text(&format!("/regions/{region}/swift")))
+    }
+
     /// The URL of a region's Trove, without a project.
     pub(crate) fn trove_url(&self, region: &str) -> String {
         format!("{}/v1.0", self.text(&format!("/regions/{region}/trove")))
@@ -268,6 +273,15 @@ impl OpenStack {
     /// The URL of a region's Trove database, for `source` (reads) or `target` (reads, and adds backups).
     pub(crate) fn database_url(&self, region: &str, user: &str) -> String {
         self.text(&format!("/regions/{region}/database/{user}_url"))
+    }
+
+    /// The same for the owner, who may do everything there.
+    pub(crate) fn owners_url(&self, region: &str) -> String {
+        let database = |name: &str| self.text(&format!("/regions/{region}/database/{name}"));
+        let (user, password) = (database("owner/user"), database("owner/password"));
+        let place = self.database_url(region, "source");
+        let (_, place) = place.rsplit_once('@').expect("a user");
+        format!("mysql://{user}:{password}@{place}")
     }
 
     /// The id of a datastore's version in a region.

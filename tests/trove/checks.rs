@@ -11,10 +11,11 @@ use sea_orm::sea_query::{Expr, ExprTrait, Func, Query};
 use uuid::Uuid;
 
 use super::cutter::Cutter;
-use super::server::{Kind, Server};
+use super::database_server::Kind;
+use super::trove_database::TroveServer;
 
-pub(crate) async fn open(server: &Server, user: &str, rule: QuotaRule, default: u32) -> TroveDatabase {
-    let address = Address::parse(&server.url(user, server.port)).expect("an address");
+pub(crate) async fn open(server: &TroveServer, user: &str, rule: QuotaRule, default: u32) -> TroveDatabase {
+    let address = Address::parse(&server.url_of(user, server.port)).expect("an address");
     TroveDatabase::connect(&address, rule, default).await.expect("it connects")
 }
 
@@ -38,7 +39,7 @@ pub(crate) fn backup(tenant: &str) -> NewBackup {
 }
 
 /// Live rows of a tenant, and what Trove counts for it.
-async fn count(server: &Server, tenant: &str) -> (i64, Option<i32>) {
+async fn count(server: &TroveServer, tenant: &str) -> (i64, Option<i32>) {
     let admin = server.admin().await;
     let rows = Query::select()
         .expr(Func::count(Expr::col("id")))
@@ -55,13 +56,13 @@ async fn count(server: &Server, tenant: &str) -> (i64, Option<i32>) {
     (rows, usage)
 }
 
-pub(crate) async fn run(server: &Server, statement: &str) {
+pub(crate) async fn run(server: &TroveServer, statement: &str) {
     let admin = server.admin().await;
     admin.execute_unprepared(statement).await.expect(statement);
     admin.close().await.expect("closed");
 }
 
-async fn limit(server: &Server, tenant: &str, limit: i32) {
+async fn limit(server: &TroveServer, tenant: &str, limit: i32) {
     let id = Uuid::new_v4();
     let statement = format!(
         "INSERT INTO quotas (id, tenant_id, resource, hard_limit) VALUES ('{id}', '{tenant}', 'backups', {limit})"
@@ -73,7 +74,7 @@ fn cause(result: &Result<(), Failure>) -> Option<Cause> {
     result.as_ref().err().map(|failure| failure.cause)
 }
 
-pub(crate) async fn registers_once_however_often(server: &Server) {
+pub(crate) async fn registers_once_however_often(server: &TroveServer) {
     let trove = open(server, "least", QuotaRule::Respect, 50).await;
     let parent = backup("once");
     let child = NewBackup {
@@ -102,7 +103,7 @@ pub(crate) async fn registers_once_however_often(server: &Server) {
     assert_eq!(ledger.get(child.id).and_then(|record| record.parent_id), Some(parent.id));
 }
 
-pub(crate) async fn keeps_other_rows(server: &Server) {
+pub(crate) async fn keeps_other_rows(server: &TroveServer) {
     let trove = open(server, "least", QuotaRule::Respect, 50).await;
     let ours = backup("other");
     trove.register(&ours).await.expect("registered");
@@ -124,14 +125,14 @@ pub(crate) async fn keeps_other_rows(server: &Server) {
     assert_eq!(count(server, "other").await, (0, Some(1)));
 }
 
-pub(crate) async fn keeps_to_quotas(server: &Server) {
+pub(crate) async fn keeps_to_quotas(server: &TroveServer) {
     let trove = open(server, "least", QuotaRule::Respect, 2).await;
     limit(server, "quota-one", 1).await;
     let first = backup("quota-one");
     trove.register(&first).await.expect("the first");
     let failure = trove.register(&backup("quota-one")).await.expect_err("the second");
     assert_eq!(failure.cause, Cause::Quota);
-    assert!(failure.message.contains("`quota-one` may have 1 backups"), "{failure:?}");
+    assert!(failure.message.contains("`quota-one` may have 1 backup in Trove, and has as many"), "{failure:?}");
     trove.register(&first).await.expect("what is there needs no place");
     assert_eq!(count(server, "quota-one").await, (1, Some(1)));
     let quota = trove.quota("quota-one").await.expect("read");
@@ -155,7 +156,7 @@ pub(crate) async fn keeps_to_quotas(server: &Server) {
     assert_eq!(count(server, "quota-of-nobody").await, (0, None), "asking makes no rows");
 }
 
-pub(crate) async fn starts_the_count_with_what_is_there(server: &Server) {
+pub(crate) async fn starts_the_count_with_what_is_there(server: &TroveServer) {
     let trove = open(server, "least", QuotaRule::Respect, 5).await;
     for deleted in ["FALSE", "FALSE", "FALSE", "TRUE"] {
         let id = Uuid::new_v4();
@@ -172,7 +173,7 @@ pub(crate) async fn starts_the_count_with_what_is_there(server: &Server) {
     assert_eq!(count(server, "uncounted").await, (5, Some(5)));
 }
 
-pub(crate) async fn counts_right_when_many_register(server: &Server) {
+pub(crate) async fn counts_right_when_many_register(server: &TroveServer) {
     limit(server, "many", 15).await;
     let mut troves = Vec::new();
     for _ in 0..3 {
@@ -197,16 +198,16 @@ pub(crate) async fn counts_right_when_many_register(server: &Server) {
     }
 }
 
-pub(crate) async fn looks_again_when_no_reply_came(server: &Server) {
+pub(crate) async fn looks_again_when_no_reply_came(server: &TroveServer) {
     let way = Cutter::before(server.port, b"COMMIT").await;
-    let address = Address::parse(&server.url("least", way.port)).expect("an address");
+    let address = Address::parse(&server.url_of("least", way.port)).expect("an address");
     let trove = TroveDatabase::connect(&address, QuotaRule::Respect, 50).await.expect("it connects");
     trove.register(&backup("cut")).await.expect("it is there after all");
     assert!(way.has_cut(), "the reply was to be lost");
     assert_eq!(count(server, "cut").await, (1, Some(1)));
 }
 
-pub(crate) async fn refuses_what_does_not_fit(server: &Server) {
+pub(crate) async fn refuses_what_does_not_fit(server: &TroveServer) {
     let trove = open(server, "least", QuotaRule::Respect, 50).await;
     let long = NewBackup { name: "n".repeat(256), ..backup("fits") };
     let quoted = NewBackup { checksum: format!("\"{}\"", backup("fits").checksum), ..backup("fits") };
@@ -229,26 +230,26 @@ pub(crate) async fn refuses_what_does_not_fit(server: &Server) {
     }
 }
 
-pub(crate) async fn needs_no_more_than_it_says(server: &Server) {
+pub(crate) async fn needs_no_more_than_it_says(server: &TroveServer) {
     let reader = open(server, "reader", QuotaRule::Respect, 50).await;
     reader.ledger(None).await.expect("reading is enough to read");
     let failure = reader.register(&backup("rights")).await.expect_err("it may not write");
     assert_eq!(failure.cause, Cause::TargetUnwritable);
     assert!(failure.hint.is_some_and(|hint| hint.contains("INSERT on backups")));
     assert_eq!(count(server, "rights").await, (0, None));
-    let wrong = server.url("reader", server.port).replace("reader-pw", "hunter2");
+    let wrong = server.url_of("reader", server.port).replace("reader-pw", "hunter2");
     let wrong = Address::parse(&wrong).expect("an address");
     let failure = TroveDatabase::connect(&wrong, QuotaRule::Respect, 50).await.expect_err("a wrong password");
     assert_eq!(failure.cause, Cause::SourceUnreadable, "{failure:?}");
     assert!(!format!("{failure:?}").contains("hunter2"));
 }
 
-pub(crate) async fn says_at_once_that_nobody_answers(server: &Server) {
+pub(crate) async fn says_at_once_that_nobody_answers(server: &TroveServer) {
     // One that is off, and one that takes connections and says nothing.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     for port in [server.port, silent.local_addr().expect("an address").port()] {
         let began = Instant::now();
-        let address = Address::parse(&server.url("least", port)).expect("an address");
+        let address = Address::parse(&server.url_of("least", port)).expect("an address");
         let failure = TroveDatabase::connect(&address, QuotaRule::Respect, 50).await.expect_err("nobody answers");
         assert_eq!(failure.cause, Cause::Unreachable, "{failure:?}");
         assert!(failure.message.contains(&format!("127.0.0.1:{port}/trove")), "{failure:?}");

@@ -7,10 +7,10 @@ use backhaul::failure::Cause;
 use uuid::Uuid;
 
 use super::checks::{backup, open, run};
-use super::server::Server;
+use super::trove_database::TroveServer;
 
 /// A row as Trove or a person may have written it: columns that differ from a good one.
-async fn add(server: &Server, tenant: &str, changes: &[(&str, &str)]) -> Uuid {
+async fn add(server: &TroveServer, tenant: &str, changes: &[(&str, &str)]) -> Uuid {
     let id = Uuid::new_v4();
     let (id_text, tenant_text) = (format!("'{id}'"), format!("'{tenant}'"));
     let location = format!("'http://127.0.0.1:18081/v1/AUTH_{tenant}/database_backups/{id}.xbstream.gz'");
@@ -34,7 +34,7 @@ async fn add(server: &Server, tenant: &str, changes: &[(&str, &str)]) -> Uuid {
     id
 }
 
-pub(crate) async fn reads_rows_as_they_are(server: &Server) {
+pub(crate) async fn reads_rows_as_they_are(server: &TroveServer) {
     let good = add(server, "rows", &[]).await;
     let quoted = add(server, "rows", &[("checksum", "'\"ABCDEF0123456789abcdef01234567\"'")]).await;
     let restored = add(server, "rows", &[("state", "'RESTORED'")]).await;
@@ -73,7 +73,7 @@ pub(crate) async fn reads_rows_as_they_are(server: &Server) {
     assert!(ledger.unreadable().iter().any(|line| line.object.contains("no-uuid")));
 }
 
-pub(crate) async fn tells_versions(server: &Server) {
+pub(crate) async fn tells_versions(server: &TroveServer) {
     let trove = open(server, "reader", QuotaRule::Respect, 50).await;
     let versions = trove.versions().await.expect("read");
     let named = |datastore, name, number| {
@@ -84,8 +84,43 @@ pub(crate) async fn tells_versions(server: &Server) {
     assert_eq!(named("mysql", "5.7.29", Some("5.7.29")).map_err(|failure| failure.cause), Err(Cause::NoCounterpart));
 }
 
+/// What is there beside backups; who may not look is told so.
+pub(crate) async fn tells_what_is_not_moved(server: &TroveServer) {
+    let unseen = "backup strategies could not be looked at (SELECT on `backup_strategy`), and are not moved".to_owned();
+    let by_reader = open(server, "reader", QuotaRule::Respect, 50).await.not_moved().await;
+    assert!(by_reader.contains(&unseen), "{by_reader:?}");
+    run(server, &server.grant("SELECT ON backup_strategy", "reader")).await;
+    let trove = open(server, "reader", QuotaRule::Respect, 50).await;
+    let told = async |line: &str| {
+        let lines = trove.not_moved().await;
+        assert!(lines.iter().any(|told| told == line), "no {line:?} in {lines:?}");
+    };
+    assert!(!trove.not_moved().await.iter().any(|line| line.starts_with("backup strateg")));
+    let strategy = "INSERT INTO backup_strategy (id, tenant_id, instance_id, backend) VALUES";
+    run(server, &format!("{strategy} ('s-1', 'beside', '', 'swift')")).await;
+    told("1 backup strategy of 1 tenant is not moved: openstack database backup strategy list").await;
+    run(server, &format!("{strategy} ('s-2', 'beside', 'i', 'swift'), ('s-3', 'beside-2', '', 'swift')")).await;
+    told("3 backup strategies of 2 tenants are not moved: openstack database backup strategy list").await;
+    let quota = "INSERT INTO quotas (id, tenant_id, resource, hard_limit) VALUES";
+    run(
+        server,
+        &format!(
+            "{quota} ('q-1', 'beside', 'backups', 50), ('q-2', 'beside', 'instances', 7), ('q-3', 'beside-2', 'backups', 51), \
+             ('q-4', 'beside-2', 'volumes', -1), ('q-5', 'beside-2', 'ram', NULL)"
+        ),
+    )
+    .await;
+    for (tenant, resource, limit) in
+        [("beside", "instances", "7"), ("beside-2", "backups", "51"), ("beside-2", "volumes", "unlimited")]
+    {
+        told(&format!("the quota of tenant `{tenant}` for {resource} is {limit} here and is not moved")).await;
+    }
+    let lines = trove.not_moved().await;
+    assert_eq!(lines.iter().filter(|line| line.contains("`beside")).count(), 3, "{lines:?}");
+}
+
 /// Before release 23 there was no `storage_driver`, and once no `version`.
-pub(crate) async fn reads_an_older_trove(server: &Server) {
+pub(crate) async fn reads_an_older_trove(server: &TroveServer) {
     run(server, "ALTER TABLE backups DROP COLUMN storage_driver").await;
     let old = open(server, "least", QuotaRule::Respect, 50).await;
     let ours = backup("old");

@@ -1,6 +1,7 @@
 //! How many backups a tenant may have.
 
 use crate::failure::{Cause, Failure};
+use crate::number::counted;
 
 /// How many backups a tenant may have and has, as Trove counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,8 +16,8 @@ pub struct Quota {
 
 /// The failure of one backup too many. The limit is not always told.
 pub(super) fn reached(tenant: &str, limit: Option<u64>) -> Failure {
-    let number = limit.map_or_else(|| "only so many".to_owned(), |limit| limit.to_string());
-    let message = format!("the tenant `{tenant}` may have {number} backups in Trove, and has them");
+    let number = limit.map_or_else(|| "only so many backups".to_owned(), |limit| counted(limit, "backup"));
+    let message = format!("the tenant `{tenant}` may have {number} in Trove, and has as many");
     Failure::new(Cause::Quota, message).hint(format!(
         "raise it: openstack database quota update {tenant} backups NUMBER; or register in Trove's database with \
          `quota: ignore`"

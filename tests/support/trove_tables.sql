@@ -23,6 +23,10 @@ CREATE TABLE quota_usages (
   id VARCHAR(36) NOT NULL PRIMARY KEY, created {DATETIME} NULL, updated {DATETIME} NULL, tenant_id VARCHAR(36),
   in_use INT, reserved INT, resource VARCHAR(255) NOT NULL, UNIQUE (tenant_id, resource)
 );
+CREATE TABLE backup_strategy (
+  id VARCHAR(36) NOT NULL PRIMARY KEY, tenant_id VARCHAR(36) NOT NULL, instance_id VARCHAR(36) NOT NULL,
+  backend VARCHAR(255) NOT NULL, swift_container VARCHAR(255), created {DATETIME} NULL, UNIQUE (tenant_id, instance_id)
+);
 INSERT INTO datastores (id, name) VALUES ('d-mysql', 'mysql'), ('d-maria', 'mariadb');
 INSERT INTO datastore_versions (id, datastore_id, name, active, version) VALUES
   ('v-mysql-8', 'd-mysql', '8.0', TRUE, '8.0.36'), ('v-mysql-5', 'd-mysql', '5.7.29', FALSE, '5.7.29'),

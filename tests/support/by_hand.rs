@@ -1,5 +1,7 @@
 //! What an administrator does beside Backhaul: users, roles, tokens, containers and their quotas.
 
+#![allow(dead_code, reason = "each test binary uses its part of it")]
+
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
