@@ -408,6 +408,67 @@ fn init_writes_a_plan_that_runs() {
     place.backhaul("init --from nowhere --to vault").expect(6);
 }
 
+/// The blueprint's own command: regions from the file that a user has, or names.
+#[test]
+fn a_backup_is_copied_by_its_id_between_the_regions_of_a_file() {
+    let place = Place::new(&CHAIN[..1], "backups:\n  - { location: full.gz, from: one, to: [two] }");
+    place.backhaul("run plan.yaml").expect(0);
+    let id = place.records("two")[0]["id"].as_str().expect("an id").to_owned();
+    let regions = |two: &str, three: &str, rest: &str| {
+        let region = |name: &str, more: &str| {
+            format!("  {name}: {{ store: {{ type: file, path: \"{}\" }}{more} }}\n", place.path(name).display())
+        };
+        format!("version: 1\nregions:\n{}{}{rest}\n", region("two", two), region("three", three))
+    };
+    let config = place.path("config").display().to_string();
+    let by_home = [("XDG_CONFIG_HOME", &*config)];
+    let copy = format!("backup-copy moved {id}");
+    place.backhaul_with(&copy, &by_home).expect(2).has("config/backhaul/regions.yaml");
+
+    place.write("config/backhaul/regions.yaml", &regions("", "", ""));
+    place
+        .backhaul_with(&copy, &by_home)
+        .expect(2)
+        .has("it is not said which region gets the backup")
+        .has("add --to; the regions are: `two`, `three`");
+    let to_three = "defaults: { to: [three] }";
+    // Where it is named by `defaults` that is a problem of the file, with its place.
+    for (two, three, rest, arguments, said) in [
+        (
+            ", copy_from: false",
+            "",
+            to_three,
+            "",
+            "error: region `two` is closed for copying from it\n\nhint: it says `copy_from: false`",
+        ),
+        (
+            "",
+            ", copy_to: false",
+            "",
+            " --to three",
+            "error: region `three` is closed for copying to it\n\nhint: it says `copy_to: false`",
+        ),
+        ("", ", copy_to: false", to_three, "", "hint: open the region, or name another one"),
+    ] {
+        place.write("closed.yaml", &regions(two, three, rest));
+        place.backhaul_with(&format!("{copy}{arguments}"), &[("BACKHAUL_REGIONS", "closed.yaml")]).expect(2).has(said);
+    }
+    place.backhaul_with(&format!("{copy} --region three"), &by_home).expect(2);
+    assert!(place.records("three").is_empty());
+
+    place.write("config/backhaul/regions.yaml", &regions("", "", to_three));
+    for _ in 0..2 {
+        place.backhaul_with(&format!("{copy} --description {id}"), &by_home).expect(0).has("| name ").has("| moved ");
+    }
+    let said = place.backhaul_with(&format!("{copy} --region two --to three -f json"), &by_home).expect(0);
+    let record: serde_json::Value = serde_json::from_str(&said.stdout).expect("one object");
+    assert_eq!((&record["name"], &record["status"]), (&"moved".into(), &"COMPLETED".into()));
+    let records = place.records("three");
+    assert_eq!((records.len(), records[0]["name"].as_str()), (1, Some("moved")));
+    let unknown = "backup-copy moved 6f0d3c1e-58a7-4b0e-9a41-b1d27c5e8f36";
+    place.backhaul_with(unknown, &by_home).expect(3).has("has no record with the id");
+}
+
 #[test]
 fn done_work_stays_the_plans_when_the_plan_forgets_it() {
     let place = Place::new(&CHAIN, CHAIN_PLAN);
