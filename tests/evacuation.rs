@@ -8,14 +8,26 @@ mod support;
 
 #[path = "evacuation/bed.rs"]
 mod bed;
+#[path = "evacuation/beside.rs"]
+mod beside;
+#[path = "support/by_hand.rs"]
+mod by_hand;
 #[path = "evacuation/catalogs.rs"]
 mod catalogs;
+#[path = "support/database_server.rs"]
+mod database_server;
 #[path = "evacuation/defects.rs"]
 mod defects;
+#[path = "evacuation/drafted.rs"]
+mod drafted;
 #[path = "evacuation/evacuated.rs"]
 mod evacuated;
+#[path = "evacuation/from_api.rs"]
+mod from_api;
 #[path = "support/openstack.rs"]
 mod openstack;
+#[path = "evacuation/postgresql.rs"]
+mod postgresql;
 #[path = "evacuation/registered.rs"]
 mod registered;
 #[path = "evacuation/restored.rs"]
@@ -26,7 +38,11 @@ mod s3;
 mod shared;
 #[path = "evacuation/tenants.rs"]
 mod tenants;
+#[path = "support/trove_database.rs"]
+mod trove_database;
 #[path = "evacuation/vaults.rs"]
 mod vaults;
+#[path = "evacuation/ways_in.rs"]
+mod ways_in;
 #[path = "evacuation/whole.rs"]
 mod whole;

@@ -26,6 +26,12 @@ pub(crate) const READ_EACH: &str = "
     store: { type: swift, cloud: region-one-mover-alpha, account: per-tenant, access: each-project }
     catalog: { type: trove-database, url: \"${ONE_DB}\" }";
 
+/// Region-one as a source: a token for each project, and Trove's API.
+pub(crate) const READ_API: &str = "
+  region-one:
+    store: { type: swift, cloud: region-one-mover-alpha, account: per-tenant, access: each-project }
+    catalog: { type: trove-api }";
+
 /// Region-two as a target: one token that writes all accounts, and Trove's database.
 pub(crate) const WRITE_ALL: &str = "
   region-two:
@@ -105,10 +111,11 @@ impl Bed {
 
     pub(crate) fn backhaul(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(BACKHAUL);
-        command.args(arguments).current_dir(self.folder.path()).envs(&self.environment);
+        command.args(arguments).current_dir(self.folder.path());
         for name in ["BACKHAUL_FAULT", "BACKHAUL_FAULT_LOG", "BACKHAUL_DATABASE_URL", "OS_CLOUD"] {
             command.env_remove(name);
         }
+        command.envs(&self.environment);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Output::of(command.output().expect("the binary starts"))
     }

@@ -142,7 +142,7 @@ recon_cache_path = {home}/cache
     # There is one disk only: by default the proxy would leave it alone for a minute after one 507.
     write(f'{home}/proxy-server.conf', common + f'''bind_port = {ports.of[region]['proxy']}
 [pipeline:main]
-pipeline = catch_errors gatekeeper healthcheck proxy-logging cache listing_formats bulk ratelimit authtoken keystoneauth copy container-quotas account-quotas slo dlo versioned_writes symlink proxy-logging proxy-server
+pipeline = catch_errors gatekeeper healthcheck proxy-logging cache listing_formats bulk ratelimit authtoken keystoneauth tempauth copy container-quotas account-quotas slo dlo versioned_writes symlink proxy-logging proxy-server
 [app:proxy-server]
 use = egg:swift#proxy
 account_autocreate = true
@@ -165,6 +165,10 @@ use = egg:swift#keystoneauth
 operator_roles = admin, swiftoperator, member
 reseller_admin_role = ResellerAdmin
 system_reader_roles = SwiftReader
+[filter:tempauth]
+use = egg:swift#tempauth
+reseller_prefix = TEMPAUTH
+user_test_tester = testing .admin
 [filter:container-quotas]
 use = egg:swift#container_quotas
 [filter:account-quotas]
