@@ -20,6 +20,7 @@ use object_store::client::{
 use tokio::time::Instant;
 
 use super::answer::{Answer, Trouble, retry_after};
+use super::secrets::Secrets;
 use crate::throttle::{SLICE, Throttle};
 
 /// Longest time until a connection stands, TLS included.
@@ -121,7 +122,7 @@ impl Connector {
         request: reqwest::Request,
         watch: &Watch,
     ) -> Result<HttpResponse, HttpError> {
-        let secrets = request.headers().values().filter(|value| value.is_sensitive()).cloned().collect::<Vec<_>>();
+        let secrets = Secrets::of(&request);
         let answered = tokio::select! {
             answered = self.client.execute(request) => answered.map_err(|error| trouble(&error)),
             () = watch.stalled() => Err(Trouble::Stalled(self.stall)),
@@ -178,7 +179,7 @@ impl Connector {
         &self,
         host: String,
         response: http::Response<reqwest::Body>,
-        secrets: &[HeaderValue],
+        secrets: &Secrets,
     ) -> Result<HttpResponse, HttpError> {
         let (parts, body) = response.into_parts();
         let answer = Answer {
@@ -201,7 +202,7 @@ impl Connector {
                 break;
             }
         }
-        let text = without(text, secrets);
+        let text = secrets.hidden_in(text);
         answer.with_error_body(&text).keep();
         Ok(HttpResponse::from_parts(parts, HttpResponseBody::from(Bytes::from(text))))
     }
@@ -329,16 +330,4 @@ impl Watch {
             tokio::time::sleep_until(deadline).await;
         }
     }
-}
-
-/// Shortest secret that is looked for: less could be part of any word.
-const SECRET_MIN: usize = 8;
-
-/// What a server says of an error, without the secrets that it was sent.
-fn without(text: Vec<u8>, secrets: &[HeaderValue]) -> Vec<u8> {
-    let secrets = secrets.iter().filter_map(|secret| secret.to_str().ok()).filter(|secret| secret.len() >= SECRET_MIN);
-    secrets.fold(text, |text, secret| match std::str::from_utf8(&text) {
-        Ok(readable) if readable.contains(secret) => readable.replace(secret, "***").into_bytes(),
-        _ => text,
-    })
 }

@@ -5,6 +5,7 @@ mod answer;
 mod connector;
 mod json;
 mod retry;
+mod secrets;
 mod send;
 
 pub(crate) use answer::{Answer, Trouble};
