@@ -10,7 +10,9 @@ use serde::Serialize;
 pub enum Standing {
     /// Object and record are there as they should be. Its ancestors are looked at apart.
     Restorable,
-    /// The plan has it, and it is not done yet: how far it is.
+    /// The plan has it, and no run has begun it.
+    Planned,
+    /// A run has begun it, and it is not done yet: how far it is.
     InFlight(String),
     /// A step gave up, or what lies in the target is not what it should be: why.
     Failed(String),
@@ -50,6 +52,8 @@ pub struct Tally {
     pub live: u64,
     /// Restorable in the target region, every ancestor included.
     pub restorable: u64,
+    /// In the plan, and not begun.
+    pub planned: u64,
     /// Under way.
     pub in_flight: u64,
     /// Gave up, or unsound in the target.
@@ -75,6 +79,7 @@ impl Tally {
         self.live += 1;
         *match standing {
             Standing::Restorable => &mut self.restorable,
+            Standing::Planned => &mut self.planned,
             Standing::InFlight(_) => &mut self.in_flight,
             Standing::Failed(_) => &mut self.failed,
             Standing::Excluded(_) => &mut self.excluded,
@@ -158,7 +163,8 @@ mod tests {
         let standings = [
             (Standing::Restorable, 0),
             (Standing::Excluded("known bad".into()), 0),
-            (Standing::InFlight("new".into()), 1),
+            (Standing::Planned, 1),
+            (Standing::InFlight("copying".into()), 1),
             (Standing::Failed("gone".into()), 1),
             (Standing::NeverPlanned, 1),
             (Standing::Unfinished("BUILDING".into()), 1),

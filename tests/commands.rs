@@ -331,6 +331,29 @@ fn verify_finds_what_is_gone_and_what_differs() {
 }
 
 #[test]
+fn verify_of_what_never_ran_says_so_and_what_to_run() {
+    let place = Place::new(&CHAIN, CHAIN_PLAN);
+    place.backhaul("verify plan.yaml").expect(6).has("test.db");
+    place.backhaul("run plan.yaml").expect(0);
+    let other = place.read("plan.yaml").replace("name: test", "name: other");
+    place.write("other.yaml", &other);
+    place
+        .backhaul("verify other.yaml")
+        .expect(2)
+        .has("error: the plan `other` has never run with this database: there is nothing to look at")
+        .has("hint: backhaul run other.yaml");
+    fs::remove_file(place.path("one/full.gz")).expect("it was there");
+    fs::remove_dir_all(place.path("two")).expect("it was there");
+    fs::remove_file(place.path("test.db")).expect("it was there");
+    place.backhaul("run plan.yaml").expect(3);
+    place
+        .backhaul("verify plan.yaml")
+        .expect(0)
+        .has("no copy is registered yet, so none was looked at")
+        .has_not("0 of 0");
+}
+
+#[test]
 fn bit_rot_that_no_time_stamp_shows_is_never_taken_for_a_copy_again() {
     let place = Place::new(&CHAIN, CHAIN_PLAN);
     place.backhaul("run plan.yaml").expect(0);

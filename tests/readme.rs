@@ -85,7 +85,7 @@ fn a_region_is_evacuated_as_the_readme_says_and_every_line_of_the_checklist_is_t
     let seeds = openstack.seed(&["sales/small"]);
     let compare = "compare --from region-one --to region-two evacuation.yaml";
     let said = backhaul(compare).expect(3);
-    assert!(said.stdout.contains("in flight") && said.stdout.contains("planned, not begun"), "{said}");
+    assert!(said.stdout.contains("  planned ") && said.stdout.contains(": the next run copies it\n"), "{said}");
     // One of them by the blueprint's own command: its record is what Trove shows of it.
     let new = seeds.of("sales").into_iter().find(|backup| backup.expect == "ok" && backup.parent_id.is_none());
     let new = new.expect("a full backup");

@@ -142,8 +142,10 @@ async fn standing(
             let why = row.and_then(|row| row.error.clone()).unwrap_or_else(|| "nobody wrote down why".to_owned());
             Standing::Failed(why)
         }
-        Some(state) => Standing::InFlight(state.to_string()),
-        None if coverage.wanted.contains(&id) => Standing::InFlight("planned, not begun".to_owned()),
+        Some(State::Building) => Standing::InFlight("it is being copied".to_owned()),
+        Some(State::Saving) => Standing::InFlight("it is copied and not registered yet".to_owned()),
+        Some(State::New) => Standing::Planned,
+        None if coverage.wanted.contains(&id) => Standing::Planned,
         None => Standing::NeverPlanned,
     };
     or_excepted(standing)
@@ -221,6 +223,7 @@ fn by_group(groups: &BTreeMap<(String, String), Tally>) -> String {
             tally.restorable
         );
         let others = [
+            (tally.planned, "planned"),
             (tally.in_flight, "in flight"),
             (tally.failed, "failed"),
             (tally.never_planned, "never planned"),
@@ -240,6 +243,7 @@ fn by_group(groups: &BTreeMap<(String, String), Tally>) -> String {
 fn told(standing: &Standing) -> Option<(&'static str, &str)> {
     match standing {
         Standing::Restorable => None,
+        Standing::Planned => Some(("planned", "the next run copies it")),
         Standing::InFlight(why) => Some(("in flight", why)),
         Standing::Failed(why) => Some(("failed", why)),
         Standing::Excluded(why) => Some(("excluded", why)),

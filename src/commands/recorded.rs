@@ -65,6 +65,22 @@ impl Recorded {
         Ok(Self { database, plan: None, regions })
     }
 
+    /// Refuses a plan that has not run with this database: of nothing there is nothing to say.
+    pub(super) async fn must_have_run(&self, plan: Option<&Path>) -> Result<(), CommandError> {
+        let runs = match &self.plan {
+            Some(plan) => self.database.last_run(plan).await.map(|run| run.is_some()),
+            None => self.database.last_runs(1).await.map(|runs| !runs.is_empty()),
+        };
+        if runs.map_err(|error| open::database_error(&error))? {
+            return Ok(());
+        }
+        let what =
+            self.plan.as_ref().map_or_else(|| "no plan has".to_owned(), |name| format!("the plan `{name}` has never"));
+        let path = plan.map_or_else(|| "PLAN".to_owned(), |path| open::quoted(&path.to_string_lossy()));
+        let message = format!("{what} run with this database: there is nothing to look at");
+        Err(CommandError::new(Exit::Usage, message).hint(format!("backhaul run {path}")))
+    }
+
     /// The rows of the plan in its order, or all rows.
     pub(super) async fn rows(&self) -> Result<Vec<Row>, CommandError> {
         let rows = match &self.plan {

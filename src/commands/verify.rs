@@ -35,6 +35,9 @@ pub(super) async fn verify(global: &Global, args: &VerifyArgs) -> Outcome {
 
 async fn verify_open(global: &Global, args: &VerifyArgs, recorded: &Recorded) -> Outcome {
     let rows = recorded.rows().await?;
+    if rows.is_empty() {
+        recorded.must_have_run(args.plan.as_deref()).await?;
+    }
     let today = Timestamp::now().as_second() / 86_400;
     let (known_bad, rows): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(is_known_bad);
     let chosen: Vec<Row> = rows
@@ -200,7 +203,10 @@ fn tell_end(global: &Global, args: &VerifyArgs, tally: &Tally) -> Result<(), Com
         }))?;
     } else if !global.quiet {
         let good = tally.looked_at - tally.differing - tally.missing - tally.declined - tally.unreachable;
-        let mut text = format!("{good} of {} copies {depth}: as recorded\n", tally.looked_at);
+        let mut text = match tally.looked_at {
+            0 => "no copy is registered yet, so none was looked at; backhaul run makes them\n".to_owned(),
+            all => format!("{good} of {all} copies {depth}: as recorded\n"),
+        };
         let parts = [
             (tally.differing, "differ"),
             (tally.missing, "are gone"),
