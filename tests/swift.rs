@@ -17,3 +17,5 @@ mod openstack;
 mod plain;
 #[path = "swift/scripted.rs"]
 mod scripted;
+#[path = "support/session.rs"]
+mod session;

@@ -18,5 +18,7 @@ mod outcome;
 mod points;
 #[path = "swift_kills/random.rs"]
 mod random;
+#[path = "support/session.rs"]
+mod session;
 #[path = "swift_kills/traffic.rs"]
 mod traffic;

@@ -15,6 +15,8 @@ mod database_server;
 mod openstack;
 #[path = "trove/reading.rs"]
 mod reading;
+#[path = "support/session.rs"]
+mod session;
 #[path = "support/trove_database.rs"]
 mod trove_database;
 

@@ -6,6 +6,7 @@ use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use backhaul::database::Row;
 use backhaul::state::State;
@@ -97,6 +98,11 @@ impl<'o> Bed<'o> {
         let grants: Vec<_> = grants.iter().map(|(project, role)| (self.openstack.project(project), *role)).collect();
         Keystone::new(&self.openstack.auth_url()).add_user(&name, &password, &grants);
         User { name, password }
+    }
+
+    /// Sets a variable for the binary.
+    pub(crate) fn set(&mut self, name: &'static str, value: &str) {
+        self.environment.insert(name, value.to_owned());
     }
 
     /// A random word that nobody may see from now on.
@@ -203,7 +209,10 @@ impl<'o> Bed<'o> {
         let file = |path: &Path| File::create_new(path).expect("a new file");
         let mut command = self.command(arguments);
         command.stdout(file(&stdout)).stderr(file(&stderr));
-        AtWork { bed: self, running: Running::start(&mut command), stdout, stderr }
+        let mut at_work = AtWork { bed: self, running: Running::start(&mut command), stdout, stderr };
+        // There is none for a moment, while the kernel makes a process of the file.
+        wait_until("a command line is seen", || at_work.shows_no_secret_to_others() > 0 || at_work.running.has_ended());
+        at_work
     }
 
     /// What a dry run says of the plan, in words.
@@ -318,13 +327,25 @@ impl AtWork<'_> {
         });
     }
 
-    /// Waits for its end. What it said shows no secret, nor did the command lines of it and its children.
+    /// Whoever is on the machine sees command lines, its own and its children's. Gives how many there are.
     #[track_caller]
-    pub(crate) fn end(self) -> Output {
+    fn shows_no_secret_to_others(&self) -> usize {
         let pid = self.running.pid();
-        for process in [Some(pid)].into_iter().chain(children(pid).into_iter().map(Some)).flatten() {
+        let lines = [pid].into_iter().chain(children(pid)).map(|process| {
+            // Empty once it has ended.
             let line = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
             self.bed.shows_no_secret("a command line", &line);
+            usize::from(!line.is_empty())
+        });
+        lines.sum()
+    }
+
+    /// Waits for its end. What it said shows no secret, nor did the command lines of it and its children at any time.
+    #[track_caller]
+    pub(crate) fn end(mut self) -> Output {
+        while !self.running.has_ended() {
+            self.shows_no_secret_to_others();
+            std::thread::sleep(Duration::from_millis(5));
         }
         let Output { code, signal, .. } = self.running.wait();
         let [stdout, stderr] = [&self.stdout, &self.stderr].map(|path| std::fs::read_to_string(path).expect("UTF-8"));

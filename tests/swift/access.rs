@@ -5,12 +5,13 @@ use backhaul::store::{Account, Source, StoreErrorKind, SwiftOptions, SwiftStore,
 use backhaul::throttle::Throttle;
 use bytes::Bytes;
 
-use crate::bed::{Bed, TENANT, TOKEN, metadata, options, refused, session, session_in};
+use crate::bed::{Bed, TENANT, TOKEN, metadata, options, refused};
 use crate::openstack::ONE;
+use crate::session::session;
 
 fn per_tenant(bed: &Bed, user: &str, project: &str, access: TenantAccess) -> SwiftStore {
     let options = SwiftOptions { account: Account::PerTenant(access), ..options() };
-    SwiftStore::open(options, &session(&bed.openstack, user, project), &Throttle::unlimited())
+    SwiftStore::open(options, &session(&bed.openstack, ONE, user, Some(project)), &Throttle::unlimited())
 }
 
 fn keys(bed: &Bed, store: &SwiftStore, object: &str) -> [Key; 2] {
@@ -53,7 +54,7 @@ async fn each_tenants_objects_lie_in_its_own_account() {
 async fn an_endpoint_of_the_plan_counts_where_the_catalog_has_none() {
     let Some(bed) = Bed::new("endpoints") else { return };
     bed.write("a", &[], b"bytes").await;
-    let session = session_in(&bed.openstack, TENANT, TENANT, "region-nowhere");
+    let session = session(&bed.openstack, "region-nowhere", TENANT, Some(TENANT));
     let without = SwiftStore::open(options(), &session, &Throttle::unlimited());
     refused(without.head(&bed.key("a")).await, StoreErrorKind::Refused, "region-nowhere");
     let account = bed.openstack.account(ONE, TENANT);

@@ -3,18 +3,19 @@
 use std::time::Duration;
 
 use backhaul::id::Key;
-use backhaul::openstack::{Auth, Cloud, Domain, Interface, OwnScope, Scope, Secret, Session, User};
+use backhaul::openstack::Session;
 use backhaul::store::{
-    Account, Feed, Metadata, ObjectFacts, Pin, Source, StoreError, StoreErrorKind, StoredPart, SwiftOptions,
-    SwiftStore, Target, Upload,
+    Feed, Metadata, ObjectFacts, Pin, Source, StoreError, StoreErrorKind, StoredPart, SwiftOptions, SwiftStore, Target,
+    Upload,
 };
 use backhaul::throttle::Throttle;
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::Method;
 use md5::{Digest, Md5};
 use tokio::sync::mpsc;
 
 use crate::openstack::{ONE, OpenStack, Shared};
+use crate::session::{Account, Answer, session};
 
 /// The tenant whose account the tests share; each has a container of its own.
 pub(crate) const TENANT: &str = "alpha";
@@ -29,64 +30,19 @@ pub(crate) struct Bed {
     pub(crate) session: Session,
     pub(crate) throttle: Throttle,
     pub(crate) container: String,
-    /// The URL of the account.
-    account: String,
-    client: reqwest::Client,
-}
-
-/// What somebody else was answered.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
-}
-
-impl Answer {
-    #[track_caller]
-    pub(crate) fn header(&self, name: &str) -> &str {
-        let value = self.headers.get(name).unwrap_or_else(|| panic!("no {name}: {self:?}"));
-        std::str::from_utf8(value.as_bytes()).expect("UTF-8")
-    }
+    account: Account,
 }
 
 pub(crate) fn options() -> SwiftOptions {
     SwiftOptions {
         identity: "swift:test#one/alpha".to_owned(),
-        account: Account::Own,
+        account: backhaul::store::Account::Own,
         endpoint: None,
         container: None,
         storage_policy: None,
         page: Some(2),
         stall: Duration::from_secs(30),
     }
-}
-
-/// A session of a user of the lab, whose password is its name and `-pw`.
-pub(crate) fn session(openstack: &OpenStack, user: &str, project: &str) -> Session {
-    session_in(openstack, user, project, ONE)
-}
-
-/// The same, where endpoints are those of a region that there may not be.
-pub(crate) fn session_in(openstack: &OpenStack, user: &str, project: &str, region: &str) -> Session {
-    let default = || Domain::Id("default".to_owned());
-    let cloud = Cloud {
-        name: user.to_owned(),
-        origin: "the test".to_owned(),
-        auth_url: openstack.auth_url().parse().expect("a URL"),
-        auth: Auth::Password {
-            user: User::Name(user.to_owned(), default()),
-            password: Secret::new(format!("{user}-pw")),
-            scope: OwnScope::ProjectName(project.to_owned(), default()),
-        },
-        region_name: Some(region.to_owned()),
-        interface: Interface::Public,
-        cacert: None,
-        verify: true,
-        allows_http: false,
-        endpoint_overrides: std::collections::BTreeMap::new(),
-    };
-    Session::open(cloud, Duration::from_secs(30)).expect("a session")
 }
 
 impl Bed {
@@ -97,14 +53,12 @@ impl Bed {
 
     pub(crate) fn with(test: &str, options: SwiftOptions) -> Option<Self> {
         let openstack = OpenStack::shared(test)?;
-        let session = session(&openstack, TENANT, TENANT);
+        let session = session(&openstack, ONE, TENANT, Some(TENANT));
         let throttle = Throttle::unlimited();
         let store = SwiftStore::open(options, &session, &throttle);
-        let account = openstack.account(ONE, TENANT);
-        // Its TLS is the one that the session has installed.
-        let client = reqwest::Client::new();
+        let account = Account::new(session.clone(), openstack.account(ONE, TENANT));
         let container = format!("swift-{}", test.replace('_', "-"));
-        Some(Self { openstack, store, session, throttle, container, account, client })
+        Some(Self { openstack, store, session, throttle, container, account })
     }
 
     /// As another process would: nothing is known but what the store shows.
@@ -118,24 +72,7 @@ impl Bed {
 
     /// Somebody else's request; `path` is below the account.
     pub(crate) async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        // A Keystone that has just started refuses to check tokens while it reads its rules.
-        let mut is_second = false;
-        loop {
-            let token = self.session.token(&Scope::Own).await.expect("a token");
-            let mut request = self.client.request(method.clone(), format!("{}/{path}", self.account));
-            request = request.header("x-auth-token", token.header()).header("content-length", body.len());
-            request = request.body(Bytes::copy_from_slice(body));
-            for (name, value) in headers {
-                request = request.header(*name, http::HeaderValue::from_bytes(value.as_bytes()).expect("a value"));
-            }
-            let answer = request.send().await.expect("an answer");
-            let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-            if status != 401 || is_second {
-                return Answer { status, headers, body: answer.bytes().await.expect("a body") };
-            }
-            self.session.rejected(&Scope::Own, &token);
-            is_second = true;
-        }
+        self.account.ask(&method, path, headers, body).await
     }
 
     /// Somebody else writes an object into the container, which is made if need be.

@@ -50,6 +50,9 @@ impl Scripted {
                         let token = request.headers().get("x-auth-token").and_then(|token| token.to_str().ok());
                         let path = request.uri().path_and_query().expect("a path").to_string();
                         let asked = (request.method().to_string(), path, token.unwrap_or_default().to_owned());
+                        // What lies under a name is decided by the newest replica.
+                        let newest = request.headers().get("x-newest").is_some_and(|value| value == "true");
+                        assert!(newest || asked.0 != "HEAD" || !asked.1.starts_with("/v1/AUTH_x/c/"), "{asked:?}");
                         let _ = request.into_body().collect().await;
                         let before = {
                             let mut seen = seen.lock().expect("no panic");

@@ -1,83 +1,27 @@
 //! A client that stands for everybody else: what lies in a tenant's account, and what others have put there.
 
-use std::collections::BTreeMap;
 use std::sync::LazyLock;
-use std::time::Duration;
 
-use backhaul::openstack::{Auth, Cloud, Domain, Interface, OwnScope, Scope, Secret, Session, User};
-use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::Method;
 use tokio::runtime::Runtime;
 
 use crate::openstack::OpenStack;
+use crate::session::{self, Answer};
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
 
 /// A tenant's account in one region, as the tenant's own user reaches it.
-pub(crate) struct Account {
-    session: Session,
-    client: reqwest::Client,
-    url: String,
-}
-
-/// What Swift said.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
-}
-
-impl Answer {
-    /// Its headers of these names' beginnings.
-    pub(crate) fn headers(&self, beginnings: &[&str]) -> BTreeMap<String, String> {
-        let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-        let all = self.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value)));
-        all.filter(|(name, _)| beginnings.iter().any(|beginning| name.starts_with(beginning))).collect()
-    }
-}
+pub(crate) struct Account(session::Account);
 
 impl Account {
     pub(crate) fn of(openstack: &OpenStack, region: &str, tenant: &str) -> Self {
-        let default = || Domain::Id("default".to_owned());
-        let cloud = Cloud {
-            name: tenant.to_owned(),
-            origin: "the test".to_owned(),
-            auth_url: openstack.auth_url().parse().expect("a URL"),
-            auth: Auth::Password {
-                user: User::Name(tenant.to_owned(), default()),
-                password: Secret::new(format!("{tenant}-pw")),
-                scope: OwnScope::ProjectName(tenant.to_owned(), default()),
-            },
-            region_name: Some(region.to_owned()),
-            interface: Interface::Public,
-            cacert: None,
-            verify: true,
-            allows_http: false,
-            endpoint_overrides: BTreeMap::new(),
-        };
-        let session = Session::open(cloud, Duration::from_secs(30)).expect("a session");
-        // Its TLS is the one that the session has installed.
-        Self { session, client: reqwest::Client::new(), url: openstack.account(region, tenant) }
+        let session = session::session(openstack, region, tenant, Some(tenant));
+        Self(session::Account::new(session, openstack.account(region, tenant)))
     }
 
     /// `path` is below the account.
     pub(crate) fn ask(&self, method: &Method, path: &str, body: &[u8]) -> Answer {
-        RUNTIME.block_on(async {
-            let mut is_second = false;
-            loop {
-                let token = self.session.token(&Scope::Own).await.expect("a token");
-                let request = self.client.request(method.clone(), format!("{}/{path}", self.url));
-                let request = request.header("x-auth-token", token.header()).header("content-length", body.len());
-                let answer = request.body(Bytes::copy_from_slice(body)).send().await.expect("an answer");
-                let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-                if status != 401 || is_second {
-                    return Answer { status, headers, body: answer.bytes().await.expect("a body") };
-                }
-                self.session.rejected(&Scope::Own, &token);
-                is_second = true;
-            }
-        })
+        RUNTIME.block_on(self.0.ask(method, path, &[], body))
     }
 
     #[track_caller]

@@ -1,44 +1,21 @@
 //! Trove's API and database of a real `OpenStack`: what its own code says of what was read and registered.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use backhaul::catalog::trove::database::{Address, QuotaRule};
 use backhaul::catalog::trove::{NewBackup, TroveApi, TroveDatabase};
 use backhaul::catalog::{Ledger, RecordState};
 use backhaul::failure::Cause;
-use backhaul::openstack::{Auth, Cloud, Domain, Interface, OwnScope, Scope, Secret, Service, Session, User};
+use backhaul::openstack::{Scope, Service, Session};
 use backhaul::throttle::Throttle;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::cutter::Cutter;
 use super::openstack::{ONE, OpenStack, TWO};
+use super::session::session;
 
 const STALL: Duration = Duration::from_secs(20);
-
-/// A user's way into a region; `project` is what its tokens are for where nothing else is asked for.
-pub(crate) fn session(openstack: &OpenStack, region: &str, user: &str, project: Option<&str>) -> Session {
-    let scope = project
-        .map_or(OwnScope::Unscoped, |name| OwnScope::ProjectName(name.to_owned(), Domain::Id("default".to_owned())));
-    let cloud = Cloud {
-        name: "test".to_owned(),
-        origin: "the test".to_owned(),
-        auth_url: openstack.auth_url().parse().expect("a URL"),
-        auth: Auth::Password {
-            user: User::Name(user.to_owned(), Domain::Id("default".to_owned())),
-            password: Secret::new(format!("{user}-pw")),
-            scope,
-        },
-        region_name: Some(region.to_owned()),
-        interface: Interface::Public,
-        cacert: None,
-        verify: true,
-        allows_http: false,
-        endpoint_overrides: BTreeMap::new(),
-    };
-    Session::open(cloud, STALL).expect("a session")
-}
 
 fn api(session: &Session) -> TroveApi {
     TroveApi::new(session.clone(), Throttle::unlimited(), STALL, None)
