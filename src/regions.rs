@@ -183,6 +183,18 @@ impl Regions {
         }
     }
 
+    /// Whether the store of region number `index` can be used at all: its cloud lets us in, and has its Swift. Other stores
+    /// are asked for their objects alone.
+    ///
+    /// # Errors
+    /// A failure of cause `unreachable`: no single backup is at fault.
+    pub async fn enter(&self, index: usize) -> Result<(), Failure> {
+        match (&self.specs[index].store, self.session(index).await?) {
+            (StoreSpec::Swift(spec), Some(session)) => self.opener(index).enter(spec, &session).await,
+            _ => Ok(()),
+        }
+    }
+
     /// Trove of region number `index`; none where records lie in the store itself.
     ///
     /// # Errors
@@ -206,7 +218,7 @@ impl Regions {
     /// Which tenants of region number `index` stand for those of a source; none where it has no map.
     ///
     /// # Errors
-    /// A failure of cause `unreachable`: a file that cannot be read.
+    /// A failure: of cause `tenant-unknown` for a file that cannot be read or is wrong.
     pub async fn tenants(&self, index: usize) -> Result<Option<Pairs>, Failure> {
         let read = self.tenants[index].get_or_try_init(|| async { self.opener(index).tenants() });
         read.await.cloned()

@@ -115,6 +115,16 @@ pub struct Origin {
     pub location: String,
 }
 
+impl Origin {
+    /// The container that it lay in, if it was a backup of Trove's in a Swift.
+    #[must_use]
+    pub fn container(&self) -> Option<&str> {
+        // Names of Trove's objects have no `/`, so whatever stands before the container is the account.
+        let is_troves = self.id.is_some() && self.store.starts_with("swift:");
+        self.location.rsplit('/').nth(1).filter(|container| is_troves && !container.is_empty())
+    }
+}
+
 impl Record {
     /// Whether its catalog says that it is finished and there.
     #[must_use]
@@ -175,4 +185,24 @@ pub trait Catalog {
     /// # Errors
     /// [`CatalogError`] when nothing was written.
     fn register(&self, batch: &str, records: &[Record]) -> impl Future<Output = Result<(), CatalogError>> + Send;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vault_knows_the_container_of_what_it_has_a_copy_of() {
+        let container = |store: &str, id: Option<&str>, location: &str| {
+            let id = id.map(str::to_owned);
+            let origin = Origin { region: "one".into(), store: store.into(), id, location: location.into() };
+            origin.container().map(str::to_owned)
+        };
+        let swift = "swift:keystone:5000/v3#one";
+        assert_eq!(container(swift, Some("1"), "AUTH_a/db57_backups/1.xbstream.gz").as_deref(), Some("db57_backups"));
+        assert_eq!(container("swift:k/v3#one/AUTH_a", Some("1"), "backups/1.gz").as_deref(), Some("backups"));
+        assert_eq!(container("s3://host/bucket/", Some("1"), "trove/1.xbstream.gz"), None, "a folder is no container");
+        assert_eq!(container(swift, None, "AUTH_a/dumps/2026/1.gz"), None, "it was none of Trove's");
+        assert_eq!(container(swift, Some("1"), "1.gz"), None);
+    }
 }

@@ -1,4 +1,4 @@
-//! `backhaul check`: validates a plan; touches no store and no database.
+//! `backhaul check`: validates a plan and the tenant maps that it names; touches no store and no database.
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -6,16 +6,25 @@ use serde_json::json;
 use super::{Outcome, complain, open, print, print_json};
 use crate::cli::{Global, PlanArgs};
 use crate::exit::Exit;
+use crate::failure::Cause;
 use crate::plan::{self, Plan, Subject};
 
 /// Times of the cron line that are shown.
 const TIMES: usize = 5;
 
-pub(super) fn check(global: &Global, args: &PlanArgs) -> Outcome {
+pub(super) async fn check(global: &Global, args: &PlanArgs) -> Outcome {
     let loaded = open::plan(global, &args.plan)?;
     let unset = plan::unset_variables(&loaded.plan, &|name| std::env::var(name).ok());
     if !global.quiet && !unset.is_empty() {
         complain(plan::render(&unset, &loaded.source, &args.plan, false).trim_end());
+    }
+    let regions = open::unlimited_regions(&loaded.plan);
+    for index in 0..loaded.plan.regions.len() {
+        match regions.tenants(index).await {
+            Err(failure) if failure.cause == Cause::TenantUnknown => return Err((Exit::Usage, failure).into()),
+            // A variable that is not set was warned of.
+            _ => {}
+        }
     }
     let counts = Counts::of(&loaded.plan);
     let times = plan::next_times(&loaded.plan.schedule, Timestamp::now(), TIMES);

@@ -35,7 +35,7 @@ pub type Outcome = Result<Exit, CommandError>;
 pub async fn dispatch(cli: Cli) -> Outcome {
     let global = &cli.global;
     match cli.command {
-        Command::Check(args) => check::check(global, &args),
+        Command::Check(args) => check::check(global, &args).await,
         Command::Plan(args) => dry_run::dry_run(global, &args).await,
         Command::Run(RunArgs { dry_run: true, plan, selection, limits, .. }) => {
             dry_run::dry_run(global, &DryRunArgs { plan, selection, limits, probe_writes: false, out: None }).await

@@ -60,6 +60,10 @@ pub(super) fn tell_skipped(survey: &Survey) {
         (skipped.deferred, "not finished yet"),
         (skipped.declined, "deleted in the target by their owners"),
         (skipped.vanished, "gone from the source's records"),
+        (
+            skipped.elsewhere,
+            "begun between stores that no region of the plan is now (`identity` keeps one that has moved)",
+        ),
     ];
     let parts: Vec<String> =
         parts.iter().filter(|(count, _)| *count > 0).map(|(count, why)| format!("{count} {why}")).collect();

@@ -9,14 +9,16 @@ pub(super) fn endpoint<'t>(cloud: &Cloud, token: &'t Token, service: Service) ->
     let kind = service.as_str();
     let not_found = |message: String| OpenStackError::new(ErrorKind::NotFound, message);
     let all: Vec<_> = token.catalog.iter().filter(|entry| entry.service == kind).collect();
+    if token.catalog.is_empty() && token.project_id.is_none() {
+        let message = format!("cloud `{}` names no project, and without one Keystone tells no addresses", cloud.name);
+        let hint = format!("write any project that its user has a role in as `project_name` in {}", cloud.origin);
+        return Err(not_found(message).hint(hint));
+    }
     if all.is_empty() {
         let kinds: BTreeSet<&str> = token.catalog.iter().map(|entry| entry.service.as_str()).collect();
-        let hint = if kinds.is_empty() {
-            "the token is for no project: name one in the cloud's entry (`project_name`)".to_owned()
-        } else {
-            format!("it has: {}", list(&kinds))
-        };
-        return Err(not_found(format!("the catalog of cloud `{}` has no service `{kind}`", cloud.name)).hint(hint));
+        let message = format!("the catalog of cloud `{}` has no service `{kind}`", cloud.name);
+        let error = not_found(message);
+        return Err(if kinds.is_empty() { error } else { error.hint(format!("it has: {}", list(&kinds))) });
     }
     let regions: BTreeSet<&str> = all.iter().filter_map(|entry| entry.region.as_deref()).collect();
     let region = match &cloud.region_name {

@@ -101,7 +101,8 @@ pub fn parse_tenants(text: &str) -> Result<Vec<(String, String)>, BadTenants> {
         }
         let fields = fields(line).ok_or_else(|| bad("a quote is not closed".to_owned(), FORM))?;
         let [source, target] = &fields[..] else {
-            return Err(bad(format!("it has {} fields, and must have 2", fields.len()), FORM));
+            let fields = if fields.len() == 1 { "1 field".to_owned() } else { format!("{} fields", fields.len()) };
+            return Err(bad(format!("it has {fields}, and must have 2"), FORM));
         };
         if pairs.is_empty() && source == "source" && target == "target" {
             continue;
@@ -178,7 +179,7 @@ mod tests {
     #[test]
     fn what_is_no_pair_is_named_with_its_line() {
         for (text, message) in [
-            ("a,b\nc", "line 2: it has 1 fields, and must have 2"),
+            ("a,b\nc", "line 2: it has 1 field, and must have 2"),
             ("a,b,c", "line 1: it has 3 fields, and must have 2"),
             ("a,", "line 1: `` is empty"),
             ("a,\"b", "line 1: a quote is not closed"),

@@ -5,7 +5,9 @@ use super::open::Opener;
 use crate::address;
 use crate::catalog::trove::{Address, AddressError, QuotaRule, Trove, TroveApi, TroveDatabase};
 use crate::failure::{Cause, Failure};
-use crate::openstack::{Auth, Cloud, CloudChoice, OpenStackError, Secret, Session, find_cloud};
+use crate::openstack::{
+    Auth, Cloud, CloudChoice, ErrorKind, OpenStackError, Scope, Secret, Service, Session, find_cloud,
+};
 use crate::plan::{
     self, CatalogSpec, CloudSpec, Reference, StoreSpec, SwiftAccount, SwiftLogin, SwiftSpec, Tenants, TroveApiSpec,
     TroveDatabaseSpec, parse_tenants,
@@ -95,6 +97,27 @@ impl Opener<'_> {
         Ok(SwiftStore::open(options, session, &self.throttle))
     }
 
+    /// Whether the cloud of a Swift lets us in and has it, asked for no single tenant.
+    pub(super) async fn enter(&self, spec: &SwiftSpec, session: &Session) -> Result<(), Failure> {
+        let refused = |error: OpenStackError| Failure {
+            cause: Cause::Unreachable,
+            message: format!("region `{}`: {}", self.region.name, error.message),
+            hint: error.hint,
+        };
+        let token = session.token(&Scope::Own).await.map_err(refused)?;
+        let found = match spec.http.endpoint {
+            None => session.endpoint(&Scope::Own, Service::ObjectStore).await,
+            Some(_) => session.listed(&Scope::Own, Service::ObjectStore).await,
+        };
+        match found {
+            // The plan says where it is, and whose account is meant is told by the token.
+            Err(error) if error.kind == ErrorKind::NotFound && spec.http.endpoint.is_some() => {
+                if token.project_id.is_some() { Ok(()) } else { Err(refused(error)) }
+            }
+            found => found.map(drop).map_err(refused),
+        }
+    }
+
     /// An application credential is for one project, whatever the plan asks of it.
     fn check_scopes(&self, session: &Session) -> Result<(), Failure> {
         if session.can_scope() {
@@ -123,7 +146,9 @@ impl Opener<'_> {
             plan::QuotaRule::Respect => QuotaRule::Respect,
             plan::QuotaRule::Ignore => QuotaRule::Ignore,
         };
-        TroveDatabase::connect(&address, rule, spec.default_quota).await.map(Trove::Database)
+        // Whatever stands in the way, it is in that of the whole region.
+        let opened = TroveDatabase::connect(&address, rule, spec.default_quota).await;
+        opened.map(Trove::Database).map_err(|failure| Failure { cause: Cause::Unreachable, ..failure })
     }
 
     /// The way to Trove's API: the store's, unless the plan names another one.
@@ -194,13 +219,14 @@ impl Opener<'_> {
             Some(Tenants::Map(pairs)) => Ok(Some(pairs.as_slice().into())),
             Some(Tenants::File(file)) => {
                 let path = self.folder.join(self.value(file)?);
-                let text = std::fs::read_to_string(&path).map_err(|error| {
-                    self.unreachable(&format!("cannot read `tenants` {}: {error}", path.display()), None)
-                })?;
-                parse_tenants(&text).map(|pairs| Some(pairs.into())).map_err(|error| {
-                    let hint = Some(error.hint.to_owned());
-                    self.unreachable(&format!("`tenants` {}, {error}", path.display()), hint)
-                })
+                let bad = |why: String| {
+                    let message = format!("`tenants` of region `{}`: {}{why}", self.region.name, path.display());
+                    Failure::new(Cause::TenantUnknown, message)
+                };
+                let text = std::fs::read_to_string(&path)
+                    .map_err(|error| bad(format!(" cannot be read: {error}")).hint("correct its name in the plan"))?;
+                let pairs = parse_tenants(&text).map_err(|error| bad(format!(", {error}")).hint(error.hint))?;
+                Ok(Some(pairs.into()))
             }
         }
     }

@@ -58,6 +58,31 @@ pub(super) async fn copies(surveyor: &Surveyor<'_>, migrations: &mut [Migration]
     looks.collect::<()>().await;
 }
 
+/// Looks whether the regions can be used at all that there is work for. One that cannot is no fault of the backups: what
+/// needs it waits for the next run, whatever else has been found out about it meanwhile.
+pub(super) async fn ways_in(surveyor: &Surveyor<'_>, migrations: &mut [Migration]) {
+    let open = |migration: &&Migration| migration.row.state != State::Completed;
+    let sources = migrations.iter().filter(open).filter(|migration| !is_copied(&migration.row));
+    let sources: BTreeSet<usize> = sources.map(|migration| migration.source).collect();
+    let targets: BTreeSet<usize> = migrations.iter().filter(open).map(|migration| migration.target).collect();
+    let mut closed = BTreeMap::new();
+    for region in sources.union(&targets) {
+        let mut entered = surveyor.regions.enter(*region).await;
+        if entered.is_ok() && targets.contains(region) {
+            entered = surveyor.regions.trove(*region).await.map(drop);
+        }
+        if let Err(failure) = entered {
+            closed.insert(*region, failure);
+        }
+    }
+    for migration in migrations.iter_mut().filter(|migration| migration.row.state != State::Completed) {
+        let source = closed.get(&migration.source).filter(|_| !is_copied(&migration.row));
+        if let Some(failure) = closed.get(&migration.target).or(source) {
+            migration.failure = Some(failure.clone());
+        }
+    }
+}
+
 /// Asks for the source object of every migration that is still to be copied; each object once, however many
 /// targets it has.
 pub(super) async fn sources(surveyor: &Surveyor<'_>, migrations: &mut [Migration]) {

@@ -53,6 +53,7 @@ impl Surveyor<'_> {
             exists: false,
             other_catalog: None,
             lacks_key: false,
+            kept_in: record.and_then(|record| record.as_ref().ok()?.source.as_ref()?.container()).map(str::to_owned),
             place: wanted.place,
             told: told(wanted),
         };
@@ -65,10 +66,8 @@ impl Surveyor<'_> {
         row.source_region = self.plan.regions[wanted.region].name.to_string();
         row.target_store.clone_from(&stores[wanted.target]);
         row.source_store.clone_from(&stores[wanted.region]);
-        let mut known = Vec::new();
-        if let Some(sha256) = wanted.known.sha256 {
-            known.push(Expected { sha256, from: "the plan says" });
-        }
+        let of_plan = wanted.known.sha256.map(|sha256| Expected { sha256, from: "the plan says" });
+        let mut known = Vec::from_iter(of_plan);
         let key = match (&wanted.source, record) {
             (Source::Location(key), _) => {
                 row.source_location = Some(key.to_string());

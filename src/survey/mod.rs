@@ -62,6 +62,8 @@ pub struct Migration {
     pub lacks_key: bool,
     /// What the target's catalog is now, if a registered copy is in another one.
     pub other_catalog: Option<String>,
+    /// Trove's container of the backup that a vault has a copy of, as the vault's record tells.
+    pub kept_in: Option<String>,
     /// Where in the plan it comes from.
     pub place: Place,
     /// What the plan says of it.
@@ -145,6 +147,8 @@ pub struct Skipped {
     pub declined: u64,
     /// Wanted by the last run and gone from the source's catalog since.
     pub vanished: u64,
+    /// Wanted by the last run, of or for a store that no region of the plan is any more.
+    pub elsewhere: u64,
 }
 
 /// What a survey found.
@@ -167,6 +171,8 @@ pub struct Survey {
 pub enum SurveyError {
     /// The plan contradicts itself, seen only with the catalogs' answers.
     Plan(Vec<Problem>),
+    /// A tenant map that the plan names cannot be read, or is wrong.
+    Tenants(Failure),
     /// A region that the plan needs cannot be looked at.
     Region(Failure),
     /// A catalog that a select asks cannot be read.
@@ -185,6 +191,7 @@ impl SurveyError {
                     format!("the plan contradicts itself; nothing was touched\n\n{}", text.trim_end()),
                 )
             }
+            Self::Tenants(failure) => (Exit::Usage, failure).into(),
             Self::Region(failure) | Self::Catalog(failure) => (Exit::Unreachable, failure).into(),
         }
     }
@@ -216,6 +223,7 @@ impl Surveyor<'_> {
         let mut placing = Placing::of(self);
         let mut skipped = Skipped::default();
         let stores = self.identities().await?;
+        self.tenant_maps().await?;
         self.narrow_sources(&mut catalogs);
         let mut list = self.wanted(&stores, &mut catalogs, &mut skipped).await?;
         self.narrow_targets(&mut catalogs, &mut placing, &list).await;
@@ -228,6 +236,7 @@ impl Surveyor<'_> {
             return Err(SurveyError::Plan(contradictions));
         }
         chain::link(self, &stores, &mut catalogs, &list, &mut migrations).await;
+        ask::ways_in(self, &mut migrations).await;
         ask::copies(self, &mut migrations).await;
         ask::sources(self, &mut migrations).await;
         ask::lost_targets(self, &mut migrations).await;
@@ -240,7 +249,10 @@ impl Surveyor<'_> {
         let mut migrations = chain::order(migrations).map_err(SurveyError::Plan)?;
         chain::refuse_below_failures(&mut migrations);
         let gone = self.planned.iter().filter(|id| !list.has(**id)).filter_map(|id| self.rows.get(id));
-        skipped.vanished = gone.filter(|row| row.state != State::Completed && row.source_id.is_some()).count() as u64;
+        let gone = gone.filter(|row| row.state != State::Completed && row.source_id.is_some());
+        let is_here = |row: &&Row| stores.contains(&row.source_store) && stores.contains(&row.target_store);
+        let (here, elsewhere): (Vec<&Row>, Vec<&Row>) = gone.partition(is_here);
+        (skipped.vanished, skipped.elsewhere) = (here.len() as u64, elsewhere.len() as u64);
         Ok(Survey { migrations, skipped, warnings, notes, probed: None })
     }
 

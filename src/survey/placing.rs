@@ -2,10 +2,10 @@
 //! is registered under there. Every target project is looked up before a byte moves: Swift makes accounts as they are
 //! named, and Trove's table has no key on tenants, so a typo would succeed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{Migration, Surveyor};
+use super::{Migration, SurveyError, Surveyor};
 use crate::catalog::trove::{DatastoreVersion, SourceVersion, map};
 use crate::database::Row;
 use crate::failure::{Cause, Failure};
@@ -29,6 +29,20 @@ pub(super) struct Placing<'a> {
     versions: HashMap<usize, Result<Arc<[DatastoreVersion]>, Failure>>,
     /// What the plan says of registered copies and is not so.
     pub(super) problems: Vec<Problem>,
+}
+
+impl Surveyor<'_> {
+    /// Reads the tenant maps of all targets, so that what is wrong with one is told once and before anything else.
+    pub(super) async fn tenant_maps(&self) -> Result<(), SurveyError> {
+        for target in self.plan.entries.iter().flat_map(|entry| entry.to.iter()).collect::<BTreeSet<_>>() {
+            match self.regions.tenants(usize::from(target.0)).await {
+                Err(failure) if failure.cause == Cause::TenantUnknown => return Err(SurveyError::Tenants(failure)),
+                // A variable that is not set is told of by whoever needs the region.
+                _ => {}
+            }
+        }
+        Ok(())
+    }
 }
 
 impl<'a> Placing<'a> {
@@ -58,7 +72,8 @@ impl<'a> Placing<'a> {
             (Err(failure), _) => Err(failure),
             (Ok(catalog), Some(Ok(object))) => {
                 row.target_catalog = catalog;
-                self.place(row, &object, migration.source, migration.target).await
+                let kept_in = migration.kept_in.as_deref();
+                self.place(row, &object, kept_in, migration.source, migration.target).await
             }
             // Its record cannot be had, and the migration says so.
             (Ok(catalog), _) => {
@@ -90,9 +105,17 @@ impl<'a> Placing<'a> {
         self.problems.push(Problem::error(migration.place, message).hint(hint));
     }
 
-    /// Fills in where the copy that `row` stands for goes and whose it is there. `object` is the source's; `source` and
-    /// `target` number the regions. What an earlier run has begun stays where it is.
-    async fn place(&mut self, row: &mut Row, object: &Key, source: usize, target: usize) -> Result<(), Failure> {
+    /// Fills in where the copy that `row` stands for goes and whose it is there. `object` is the source's, and `kept_in` the
+    /// container of what that is a copy of; `source` and `target` number the regions. What an earlier run has begun stays
+    /// where it is.
+    async fn place(
+        &mut self,
+        row: &mut Row,
+        object: &Key,
+        kept_in: Option<&str>,
+        source: usize,
+        target: usize,
+    ) -> Result<(), Failure> {
         let regions = self.surveyor.regions;
         if row.source_tenant_id.is_none() && is_per_tenant(&self.surveyor.plan.regions[source].store) {
             row.source_tenant_id = owner(object);
@@ -108,7 +131,8 @@ impl<'a> Placing<'a> {
             return Ok(());
         };
         let from = regions.source(source).await.ok();
-        let location = place_in_swift(swift, from.as_ref(), row, object).await.map_err(StoreError::of_target)?;
+        let location = place_in_swift(swift, from.as_ref(), row, object, kept_in).await;
+        let location = location.map_err(StoreError::of_target)?;
         match &row.location {
             // Its account is the tenant's: what was begun for another one is not his.
             Some(before) if *before != location && account(swift, before) != account(swift, location.as_str()) => {
@@ -260,6 +284,7 @@ async fn place_in_swift(
     from: Option<&Store>,
     row: &Row,
     object: &Key,
+    kept_in: Option<&str>,
 ) -> Result<String, StoreError> {
     let (container, name) = match from {
         Some(Store::Swift(source)) => {
@@ -270,7 +295,7 @@ async fn place_in_swift(
             }
             (Some(container), name)
         }
-        _ => (None, object.to_string()),
+        _ => (kept_in.map(str::to_owned), object.to_string()),
     };
     let container = swift.container_of_copies().map(str::to_owned).or(container);
     let tenant = row.tenant_id.as_deref();

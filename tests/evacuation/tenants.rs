@@ -51,8 +51,18 @@ fn wrong_maps_move_nothing(openstack: &OpenStack, bed: &Bed, seeds: &Seeds) {
     }
     bed.write("tenants.csv", &format!("source,target\n{},Default/alpha-two\nDefault/map-two\n", id("map-one")));
     bed.plan(&[READ_EACH, &mapped("tenants.csv")], &entries);
-    let said = bed.backhaul(&["plan", "plan.yaml"]).expect(6);
-    assert!(said.stdout.contains("tenants.csv, line 3: it has 1 fields, and must have 2"), "{said}");
+    let path = bed.path("tenants.csv").display().to_string();
+    for command in ["plan", "run", "check"] {
+        let said = bed.backhaul(&[command, "plan.yaml"]).expect(2);
+        let message =
+            format!("error: `tenants` of region `region-two`: {path}, line 3: it has 1 field, and must have 2\n");
+        let hint = "\nhint: write `source,target` in each line: project ids, or `domain/name`\n";
+        assert!(said.stderr.contains(&message) && said.stderr.contains(hint), "{command}: {said}");
+    }
+    bed.plan(&[READ_EACH, &mapped("tenant.csv")], &entries);
+    let said = bed.backhaul(&["plan", "plan.yaml"]).expect(2);
+    assert!(said.stderr.contains("tenant.csv cannot be read: No such file"), "{said}");
+    assert!(said.stderr.contains("hint: correct its name in the plan"), "{said}");
     let wrote = asked(openstack, TWO, &[FROM, TO].concat(), before);
     assert!(wrote.iter().all(|request| !request.writes()), "{wrote:#?}");
 }

@@ -9,65 +9,94 @@ fn with(bed: &Bed<'_>, cloud: &str) {
     bed.plan(&EACH.replace("two", cloud), DATABASE, "");
 }
 
-#[test]
-fn what_is_wrong_with_a_cloud_is_told_with_its_place() {
-    let Some(openstack) = OpenStack::shared("clouds that are written wrong") else { return };
-    let bed = Bed::new(&openstack, &["faults-clouds"]);
-    openstack.seed(&["faults-clouds/many:1"]);
-    let (url, tenant) = (openstack.auth_url(), "faults-clouds");
+/// What a cloud is called that is wrong, what is said of it, and what else.
+fn wrong_clouds(bed: &Bed<'_>, tenant: &str, wrong: &User) -> [(&'static str, String, String); 5] {
+    let (openstack, url) = (bed.openstack, bed.openstack.auth_url());
     let host = url.trim_start_matches("http://").trim_end_matches("/v3").to_owned();
-    let wrong = User { name: bed.mover.name.clone(), password: bed.secret() };
-    bed.cloud("wrong-password", TWO, &url, &wrong, tenant);
+    bed.cloud("wrong-password", TWO, &url, wrong, tenant);
     bed.cloud("wrong-region", "region-tow", &url, &bed.mover, tenant);
+    let User { name: mover, password } = &bed.mover;
+    bed.cloud_as(
+        "no-project",
+        &format!(
+            "region_name: {TWO}, auth: {{ auth_url: \"{url}\", username: {mover}, password: {password}, user_domain_id: default }}"
+        ),
+    );
     let stranger = bed.user(&[("alpha", "member")]);
     bed.cloud("no-role", TWO, &url, &stranger, tenant);
-    let file = bed.path("clouds.yaml");
+    let (stranger, project, file) = (&stranger.name, openstack.project(tenant), bed.path("clouds.yaml"));
     let file = file.display();
-    let before = bed.there(tenant);
-    let mover = &bed.mover.name;
-    for (cloud, code, message, hint) in [
+    [
         (
             "wrong-password",
-            3,
             format!(
-                "Keystone at {host} refuses user `{mover}` of domain `default` of cloud `wrong-password`: name, domain or password is wrong"
+                "region `{TWO}`: Keystone at {host} refuses user `{mover}` of domain `default` of cloud `wrong-password`: name, domain or password is wrong"
             ),
             format!(
                 "hint: the credentials are those of {file}; try them with: openstack --os-cloud wrong-password token issue"
             ),
         ),
-        ("tow", 6, format!("there is no cloud `tow` in {file}"), "hint: did you mean `two`?".to_owned()),
+        ("tow", format!("there is no cloud `tow` in {file}"), "hint: did you mean `two`?".to_owned()),
         (
             "wrong-region",
-            3,
-            "the catalog of cloud `wrong-region` has no `object-store` in region `region-tow`".to_owned(),
+            format!("region `{TWO}`: the catalog of cloud `wrong-region` has no `object-store` in region `region-tow`"),
             "hint: its regions: `region-one`, `region-two`".to_owned(),
         ),
         (
             "no-role",
-            3,
             format!(
-                "Keystone at {host} lets user `{}` of domain `default` in, but not to project `{}`: it has no role there, or there is no such project",
-                stranger.name,
-                openstack.project(tenant)
+                "region `{TWO}`: Keystone at {host} lets user `{stranger}` of domain `default` in, but not to project `{project}`: it has no role there, or there is no such project"
             ),
-            format!(
-                "hint: an administrator gives one: openstack role add --project {} --user {}",
-                openstack.project(tenant),
-                stranger.name
-            ),
+            format!("hint: an administrator gives one: openstack role add --project {project} --user {stranger}"),
         ),
-    ] {
+        (
+            "no-project",
+            format!("region `{TWO}`: cloud `no-project` names no project, and without one Keystone tells no addresses"),
+            format!("hint: write any project that its user has a role in as `project_name` in {file}"),
+        ),
+    ]
+}
+
+/// A region that cannot be used at all is no fault of its backups: nothing starts, and once it is mended a run takes them all.
+#[test]
+fn what_is_wrong_with_a_cloud_is_told_with_its_place() {
+    let Some(openstack) = OpenStack::shared("clouds that are written wrong") else { return };
+    let tenant = "faults-clouds";
+    let mut bed = Bed::new(&openstack, &[tenant]);
+    bed.set("WRONG_DB", &openstack.database_url(TWO, "target").replace("-db-pw@", "-no-pw@"));
+    let seeds = openstack.seed(&["faults-clouds/many:1"]);
+    let wrong = User { name: bed.mover.name.clone(), password: bed.secret() };
+    let before = bed.there(tenant);
+    for (cloud, message, hint) in wrong_clouds(&bed, tenant, &wrong) {
         with(&bed, cloud);
         for command in ["plan", "run"] {
-            let said = bed.backhaul(&[command, "plan.yaml"]);
-            assert_eq!(said.code, Some(code), "{cloud}: {said}");
+            let said = bed.backhaul(&[command, "plan.yaml"]).expect(6);
             let text = format!("{said}");
             assert!(text.contains(&message), "{message}: {said}");
             assert!(text.contains(&hint), "{hint}: {said}");
         }
         assert_eq!(bed.there(tenant), before);
     }
+    // As a source, it is the same.
+    bed.cloud("wrong-password-one", ONE, &openstack.auth_url(), &wrong, tenant);
+    bed.plan_from(&EACH.replace("two", "wrong-password-one"), EACH, DATABASE, "");
+    let said = bed.run(&[]).expect(6);
+    assert!(said.stdout.contains("region `region-one`: Keystone at "), "{said}");
+    // And Trove's database.
+    bed.plan(EACH, &DATABASE.replace("TWO_DB", "WRONG_DB"), "");
+    let said = bed.run(&[]).expect(6);
+    assert!(said.stdout.contains("Access denied for user"), "{said}");
+
+    // Another name of the region was another store: what was to go there is told as what it is.
+    with(&bed, "wrong-region");
+    bed.run(&[]).expect(6);
+    with(&bed, "two");
+    let said = bed.run(&[]).expect(0);
+    let elsewhere = "not taken by selects: 1 begun between stores that no region of the plan is now";
+    assert!(said.stderr.contains(elsewhere), "{said}");
+    assert!(!said.stderr.contains("gone from the source's records"), "{said}");
+    let there = bed.there(tenant);
+    assert_eq!((there.0.len(), there.1.len()), (before.0.len() + 1, seeds.of(tenant).len()));
 }
 
 /// S6: what is sent to another machine for all to read must be allowed, and certificates that nobody checks are told of.
@@ -104,7 +133,7 @@ fn plain_http_to_another_machine_must_be_allowed() {
         ),
         (
             "plain-swift",
-            3,
+            6,
             format!(
                 "the endpoint of `object-store` of cloud `plain-swift` is `http://` to another machine, {}",
                 swift.url_as_of_another_machine()
