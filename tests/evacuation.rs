@@ -38,6 +38,8 @@ mod s3;
 mod shared;
 #[path = "evacuation/tenants.rs"]
 mod tenants;
+#[path = "evacuation/tls.rs"]
+mod tls;
 #[path = "support/trove_database.rs"]
 mod trove_database;
 #[path = "evacuation/vaults.rs"]

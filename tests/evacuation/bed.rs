@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use backhaul::database::Row;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::by_hand::{Answer, ask, token};
 use crate::openstack::{ONE, OpenStack, Request, TWO};
 use crate::support::{BACKHAUL, Output, rows_in};
 
@@ -147,6 +148,22 @@ pub(crate) fn rows_of(database: &Path) -> Vec<Row> {
 pub(crate) fn select(openstack: &OpenStack, tenants: &[&str]) -> String {
     let ids: Vec<String> = tenants.iter().map(|tenant| openstack.project(tenant)).collect();
     format!("{{ select: {{ from: region-one, tenant: [{}] }}, to: [region-two] }}", ids.join(", "))
+}
+
+/// A request to Swift by who may do everything there.
+#[track_caller]
+pub(crate) fn by_operator(
+    openstack: &OpenStack,
+    method: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
+    let scope = json!({ "project": { "name": "operators", "domain": { "id": "default" } } });
+    let token = token(&openstack.auth_url(), "operator", "operator-pw", &scope);
+    let answer = ask(method, url, &[headers, &[("X-Auth-Token", &*token)]].concat(), body);
+    assert!((200..300).contains(&answer.status), "{method} {url}: {answer:?}");
+    answer
 }
 
 /// What the binary asked a region's Swift about tenants, from the `since`th request on.

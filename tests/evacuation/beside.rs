@@ -1,23 +1,12 @@
 //! What lies beside the copies: sources that go away by themselves, containers that keep what is deleted in them, and what
 //! Backhaul does not move. None of it stops anything, and all of it is told.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
-use crate::bed::{Bed, READ_ALL, READ_EACH, WRITE_ALL, WRITE_EACH, others_are_untouched, select};
-use crate::by_hand::{Answer, ask, token};
+use crate::bed::{Bed, READ_ALL, READ_EACH, WRITE_ALL, WRITE_EACH, by_operator, others_are_untouched, select};
 use crate::evacuated::{Way, copy_id};
 use crate::openstack::{Backup, ONE, OpenStack, TWO};
-
-/// A request to Swift by who may do everything there.
-#[track_caller]
-fn by_operator(openstack: &OpenStack, method: &str, url: &str, headers: &[(&str, &str)]) -> Answer {
-    let scope = json!({ "project": { "name": "operators", "domain": { "id": "default" } } });
-    let token = token(&openstack.auth_url(), "operator", "operator-pw", &scope);
-    let answer = ask(method, url, &[headers, &[("X-Auth-Token", &*token)]].concat(), "");
-    assert!((200..300).contains(&answer.status), "{method} {url}: {answer:?}");
-    answer
-}
 
 #[test]
 fn sources_that_expire_and_containers_that_keep_versions_are_told_of() {
@@ -29,7 +18,7 @@ fn sources_that_expire_and_containers_that_keep_versions_are_told_of() {
     bed.plan(&[READ_EACH, WRITE_EACH], &[select(&openstack, &["expiring"])]);
     let expires = |name: &str, at: &str| {
         let of = seeds.backup(&format!("expiring/{name}")).location.as_deref().expect("a location");
-        by_operator(&openstack, "POST", of, &[("X-Delete-At", at)]);
+        by_operator(&openstack, "POST", of, &[("X-Delete-At", at)], "");
     };
     let said = |expected: &str| {
         let said = bed.backhaul(&["plan", "plan.yaml"]).expect(0);
@@ -45,8 +34,8 @@ fn sources_that_expire_and_containers_that_keep_versions_are_told_of() {
         "2 sources will be deleted by the store itself (X-Delete-At), first `slo` at 2099-12-31T23:59:59Z; copies do not expire",
     );
 
-    by_operator(&openstack, "PUT", &format!("{account}/old"), &[]);
-    by_operator(&openstack, "PUT", &format!("{account}/database_backups"), &[("X-Versions-Location", "old")]);
+    by_operator(&openstack, "PUT", &format!("{account}/old"), &[], "");
+    by_operator(&openstack, "PUT", &format!("{account}/database_backups"), &[("X-Versions-Location", "old")], "");
     said(&format!(
         "container `AUTH_{project}/database_backups` of region `region-two` keeps old versions of what is deleted in it"
     ));
@@ -57,7 +46,7 @@ fn sources_that_expire_and_containers_that_keep_versions_are_told_of() {
     for name in ["plain", "slo"] {
         let row = rows.iter().find(|row| row.name == name).expect("it is planned");
         let path = row.location.as_deref().and_then(|location| location.split_once('/')).expect("an account").1;
-        let copy = by_operator(&openstack, "HEAD", &format!("{account}/{path}"), &[]);
+        let copy = by_operator(&openstack, "HEAD", &format!("{account}/{path}"), &[], "");
         assert_eq!(copy.header("x-delete-at"), None, "{name}");
         openstack.restore(TWO, "expiring", &copy_id(row));
     }
@@ -88,7 +77,29 @@ fn set_back(openstack: &OpenStack, bed: &Bed, name: &str, parent: &Backup) {
         ("X-Object-Meta-Parent-Location", parent.location.as_deref().expect("a location")),
         ("X-Object-Meta-Parent-Checksum", parent.checksum.as_deref().expect("a checksum")),
     ];
-    by_operator(openstack, "POST", &format!("{}/{path}", openstack.account(TWO, &parent.tenant)), &link);
+    by_operator(openstack, "POST", &format!("{}/{path}", openstack.account(TWO, &parent.tenant)), &link, "");
+}
+
+/// The link as well, and what goes away: a segment, and a row of Trove's.
+#[track_caller]
+fn verify_finds(openstack: &OpenStack, bed: &Bed, named: &str) {
+    let account = openstack.account(TWO, "beside");
+    let rows = bed.rows();
+    let id = |name: &str| rows.iter().find(|row| row.name == name).map(copy_id).expect("it is planned");
+    let container = format!("{account}/database_backups");
+    let listed = by_operator(openstack, "GET", &format!("{container}?prefix={}_", id("slo")), &[], "");
+    let segment = listed.body.lines().nth(1).expect("it has several");
+    by_operator(openstack, "DELETE", &format!("{container}/{segment}"), &[], "");
+    openstack.sql(TWO, &format!("DELETE FROM backups WHERE id = '{}'", id("plain")));
+    let said = bed.backhaul(&["verify", "--depth", "quick", "plan.yaml"]).expect(7);
+    for part in [
+        named,
+        &format!("its segment 1 (/database_backups/{segment}) is missing"),
+        "the record of `plain` is gone from region",
+    ] {
+        assert!(said.stderr.contains(part), "no {part:?}: {said}");
+    }
+    assert!(said.stdout.contains("2 of 5 copies asked for: as recorded\n1 differ\n2 are gone\n"), "{said}");
 }
 
 #[test]
@@ -163,8 +174,6 @@ fn compare_tells_what_is_not_moved_and_what_still_names_the_source() {
         seeds.backup("beside/a-full").instance_id
     );
     assert!(said.stdout.contains(&chain), "{chain}: {said}");
-    // `verify` finds the link as well.
-    let said = bed.backhaul(&["verify", "--depth", "quick", "plan.yaml"]).expect(7);
-    assert!(said.stderr.contains(&named), "{said}");
+    verify_finds(&openstack, &bed, &named);
     others_are_untouched(&openstack);
 }

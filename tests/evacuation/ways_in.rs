@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::bed::Bed;
+use crate::bed::{Bed, by_operator};
 use crate::by_hand::token;
-use crate::openstack::{OpenStack, Request, TWO};
+use crate::openstack::{ONE, OpenStack, Request, TWO};
 
 const DUMPS: [(&str, usize); 2] = [("small.bin", 1_000), ("large.bin", 2_500_000)];
 
@@ -87,4 +87,32 @@ fn each_way_into_an_account_copies() {
         // A plain object, and three segments and their manifest.
         assert_eq!(put.len(), 5, "{store}: {put:#?}");
     }
+}
+
+/// Segments that a listing holds together: one piece, and afterwards a plain object.
+#[test]
+fn a_dynamic_large_object_arrives_as_what_it_is_at_that_moment() {
+    let Some(openstack) = OpenStack::shared("a dynamic large object") else { return };
+    let [source, target] = [ONE, TWO].map(|region| openstack.account(region, "alpha"));
+    let put = |path: &str, headers: &[(&str, &str)], body: &str| {
+        by_operator(&openstack, "PUT", &format!("{source}/{path}"), headers, body);
+    };
+    let parts = ["first, ".repeat(1_000), "second, ".repeat(2_000), "third".to_owned()];
+    put("dumps", &[], "");
+    for (number, part) in parts.iter().enumerate() {
+        put(&format!("dumps/part-{number}"), &[], part);
+    }
+    put("dumps/whole", &[("X-Object-Manifest", "dumps/part-"), ("X-Object-Meta-Made", "by hand")], "");
+
+    let bed = Bed::new(&openstack);
+    let one = "\n  region-one: { store: { type: swift, cloud: region-one-mover-alpha } }";
+    let two = "\n  region-two: { store: { type: swift, cloud: region-two-mover-alpha, container: arrived } }";
+    let entry = "{ location: dumps/whole, from: region-one, to: [region-two] }".to_owned();
+    bed.plan(&[one, two], &[entry]);
+    assert_eq!(bed.forecast(&[]).code, Some(0));
+    bed.run().expect(0);
+    bed.backhaul(&["verify", "--depth", "full", "plan.yaml"]).expect(0);
+    let there = by_operator(&openstack, "GET", &format!("{target}/arrived/whole"), &[], "");
+    assert_eq!(there.body, parts.concat());
+    assert_eq!((there.header("x-object-manifest"), there.header("x-object-meta-made")), (None, Some("by hand")));
 }

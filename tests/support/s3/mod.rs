@@ -17,6 +17,8 @@ mod service;
 mod store;
 mod wire;
 
+pub use serve::Tls;
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
