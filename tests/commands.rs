@@ -230,6 +230,16 @@ fn a_lost_database_costs_reading_and_nothing_else() {
     place.backhaul("plan plan.yaml").expect(0).has("3 lie in their place already, to be read and adopted");
     place.backhaul("run plan.yaml").expect(0).has("1 of 1 chain restorable");
     assert_eq!(place.records("two"), before, "the records are the same, none is doubled");
+    for depth in ["quick", "full"] {
+        place.backhaul(&format!("verify --depth {depth} plan.yaml")).expect(0).has("3 of 3 copies");
+    }
+    // Lost again, and the plan has other words for it all.
+    fs::remove_file(place.path("test.db")).expect("it was there");
+    let renamed = place.read("plan.yaml").replace("one:", "uno:").replace("from: one", "from: uno");
+    place.write("plan.yaml", &(renamed + "defaults: { name: \"again {name}\" }\n"));
+    place.backhaul("run plan.yaml").expect(0);
+    place.backhaul("verify plan.yaml").expect(0).has("3 of 3 copies");
+    assert_eq!(place.records("two"), before);
 }
 
 #[test]

@@ -125,10 +125,22 @@ fn digest(sha256: Option<Sha256Digest>) -> String {
     sha256.map(|digest| digest.to_string()).unwrap_or_default()
 }
 
-/// Whether a record says of a copy what its row says, to the last field.
+/// Whether a record says of a copy what its row says. Where the database was lost the row was made anew, for the record
+/// that was there: how the copy was proved is another matter then, and a plan may have got other words for it meanwhile.
 pub(super) fn says(there: &Record, row: &Row) -> bool {
-    let of_row = record(row, there.recorded_ms);
-    of_row.is_ok_and(|of_row| Record { state: there.state.clone(), reason: there.reason.clone(), ..of_row } == *there)
+    let Ok(of_row) = record(row, there.recorded_ms) else { return false };
+    let source = |origin: &Origin| (origin.store.clone(), origin.id.clone(), origin.location.clone());
+    let same_source = there.source.as_ref().map(source) == of_row.source.as_ref().map(source);
+    let of_row = Record {
+        state: there.state.clone(),
+        reason: there.reason.clone(),
+        name: there.name.clone(),
+        description: there.description.clone(),
+        verified: there.verified.clone(),
+        source: there.source.clone(),
+        ..of_row
+    };
+    same_source && of_row == *there
 }
 
 /// The record of a verified copy.
