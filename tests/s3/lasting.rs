@@ -21,6 +21,7 @@ fn faults() -> Vec<What> {
         What::HtmlBody,
         What::ErrorInOk { code: "InternalError" },
         What::TruncateBody(20),
+        What::Gzip,
         What::status(404, "NoSuchKey"),
         What::status(412, "PreconditionFailed"),
     ];

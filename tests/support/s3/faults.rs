@@ -125,6 +125,8 @@ pub enum What {
     HtmlBody,
     /// 200 and the whole object, whatever range was asked for.
     IgnoreRange,
+    /// Something on the way packs the body, says so, and does not know how long it will be.
+    Gzip,
     /// A header of the answer says something else.
     Header(&'static str, String),
 }

@@ -1,13 +1,17 @@
 //! HTTP below S3: every request is logged, held, and struck by faults here.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
+use crc_fast::CrcAlgorithm;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use s3s::service::S3Service;
 
@@ -100,6 +104,28 @@ fn arriving(inner: Incoming, entry: &Arc<Entry>, fault: Option<&What>, reset: &A
     body
 }
 
+/// The same answer, its body as gzip has it (RFC 1952), in blocks that are not compressed.
+async fn packed(answer: Response<s3s::Body>) -> io::Result<Response<s3s::Body>> {
+    let (mut head, mut body) = answer.into_parts();
+    let mut bytes = Vec::new();
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        bytes.extend_from_slice(frame.map_err(io::Error::other)?.data_ref().map_or(&[][..], |data| data));
+    }
+    let mut packed = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+    let mut blocks = bytes.chunks(usize::from(u16::MAX)).peekable();
+    while let Some(block) = blocks.next() {
+        let length = u16::try_from(block.len()).expect("a chunk");
+        packed.push(u8::from(blocks.peek().is_none()));
+        packed.extend(length.to_le_bytes().into_iter().chain((!length).to_le_bytes()));
+        packed.extend_from_slice(block);
+    }
+    let crc = u32::try_from(crc_fast::checksum(CrcAlgorithm::Crc32IsoHdlc, &bytes)).expect("32 bits");
+    packed.extend(crc.to_le_bytes().into_iter().chain(u32::try_from(bytes.len()).expect("a part").to_le_bytes()));
+    head.headers.remove(CONTENT_LENGTH);
+    head.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    Ok(Response::from_parts(head, s3s::Body::from(Bytes::from(packed))))
+}
+
 impl Connection {
     pub async fn answer(self, request: Request<Incoming>) -> Answer {
         let wire = &self.wire;
@@ -145,6 +171,7 @@ impl Connection {
             let request = Request::from_parts(head, s3s::Body::http_body_unsync(body));
             wire.service.call(request).await.map_err(|error| io::Error::other(format!("{error:?}")))?
         };
+        let answer = if matches!(fault, Some(What::Gzip)) { packed(answer).await? } else { answer };
         if self.reset.load(Ordering::SeqCst) || matches!(fault, Some(What::SwallowReply)) {
             return cut();
         }
@@ -183,6 +210,10 @@ impl Connection {
                 return Response::from_parts(head, body);
             }
             Some(What::ExtendBody(more)) => body.extra = more,
+            Some(What::Gzip) => {
+                body.measured = false;
+                return Response::from_parts(head, body);
+            }
             Some(What::Drip { bytes, every }) => body.drip = Some((bytes, every)),
             Some(What::FlipResponse(bit)) => body.flip = Some(bit % (declared * 8).max(1)),
             Some(What::Header(name, value)) => {
