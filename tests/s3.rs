@@ -11,6 +11,8 @@ mod bed;
 mod changes;
 #[path = "s3/copies.rs"]
 mod copies;
+#[path = "s3/credentials.rs"]
+mod credentials;
 #[path = "s3/integrity.rs"]
 mod integrity;
 #[path = "s3/kills.rs"]
