@@ -2,7 +2,7 @@
 //!
 //! The tree is the pipeline: a [`plan`] is read, [`survey`]ed against stores and catalogs, drawn as a [`graph`] and
 //! run by the [`engine`], which [`copy`](mod@copy)s and [`register`]s and keeps every fact in the [`database`];
-//! [`report`] shows what [`event`]s tell. [`address`], [`state`], [`graph`], [`schedule`], [`event`], [`lease`], [`summary`] and [`comparison`] are pure:
+//! [`report`] shows what [`event`]s tell. [`address`], [`state`], [`graph`], [`schedule`], [`event`], [`lease`], [`share`], [`summary`] and [`comparison`] are pure:
 //! no clock, no IO. `tests/tidy.rs` holds the direction of imports.
 
 pub mod address;
@@ -29,6 +29,7 @@ pub mod regions;
 pub mod register;
 pub mod report;
 pub mod schedule;
+pub mod share;
 pub mod sql;
 pub mod state;
 pub mod store;

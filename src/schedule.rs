@@ -164,6 +164,11 @@ impl Schedule {
         }
     }
 
+    /// Changes how many copies may run at a time, from the next one that would start: none of those that run is stopped.
+    pub fn set_slots(&mut self, slots: Slots) {
+        self.slots = slots;
+    }
+
     /// Takes the copies that may start now, as many as there are slots, first come first served among those whose
     /// regions have a slot: a region at its ceiling holds up nobody else.
     pub fn start_copies(&mut self, now_ms: u64) -> Vec<Ready> {

@@ -107,6 +107,14 @@ impl RequestBucket {
         Self { pace: Pace::new(1, 1, Rate::from(Some(per_second.into())), MonotonicClock) }
     }
 
+    /// Changes the rate, as [`TokenBucket::set`]; 0 counts as 1.
+    pub fn set(&self, per_second: u64) {
+        let rate = Rate::from(Some(per_second));
+        if self.pace.allowance.load().rate != rate {
+            self.pace.set(rate);
+        }
+    }
+
     /// Waits until one more request may be made.
     pub async fn take(&self) {
         self.pace.take(1).await;

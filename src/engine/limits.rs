@@ -1,7 +1,7 @@
-//! The plan's limits as running parts: memory, rates that follow the time of day, and slots.
+//! The plan's limits as running parts: memory, and this runner's share of rates, which follow the time of day, and of slots.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -10,6 +10,7 @@ use jiff::{Timestamp, Zoned};
 use crate::copy::Budget;
 use crate::plan::{Limits, Plan, Timetable};
 use crate::schedule::Slots;
+use crate::share::Share;
 use crate::throttle::{Rate, RequestBucket, Throttle, TokenBucket};
 
 /// Rates are looked up again this often; timetables count in minutes.
@@ -18,19 +19,22 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Everything of a plan that holds a run back.
 #[derive(Debug)]
 pub struct RunLimits {
-    /// Bytes of parts in memory.
+    /// Bytes of parts in memory: of each process.
     pub budget: Budget,
-    /// Copies at a time.
-    pub slots: Slots,
     /// One for each region of the plan, in its order.
     pub throttles: Vec<Throttle>,
-    /// Rates to keep up to date.
+    /// Copies at a time, of all runners together.
+    slots: Slots,
+    /// Bytes per second, of all runners together.
     timetables: Vec<(Arc<TokenBucket>, Timetable)>,
+    /// Requests per second, of all runners together.
+    requests: Vec<(Arc<RequestBucket>, u32)>,
     time_zone: TimeZone,
+    share: Mutex<Share>,
 }
 
 impl RunLimits {
-    /// The limits of a plan, at the rates of `now`.
+    /// The limits of a plan, at the rates of `now`, for a runner that is alone.
     ///
     /// # Panics
     /// Never: the reader checked the time zone.
@@ -41,10 +45,9 @@ impl RunLimits {
             .time_zone
             .as_deref()
             .map_or(TimeZone::UTC, |name| TimeZone::get(name).expect("the reader checked the time zone"));
-        let minute = minute_of_day(&now.to_zoned(time_zone.clone()));
-        let mut timetables = Vec::new();
+        let (mut timetables, mut requests) = (Vec::new(), Vec::new());
         let mut bucket = |timetable: &Timetable| {
-            let bucket = Arc::new(TokenBucket::new(rate_at(timetable, minute)));
+            let bucket = Arc::new(TokenBucket::new(Rate::Unlimited));
             timetables.push((Arc::clone(&bucket), timetable.clone()));
             bucket
         };
@@ -54,23 +57,56 @@ impl RunLimits {
                 let own = plan.limits.regions.iter().find(|(region, _)| usize::from(region.0) == index);
                 let Some((_, own)) = own else { return Throttle::new(vec![Arc::clone(&total)], Vec::new(), None) };
                 let region = bucket(&own.bandwidth);
-                let requests = own.requests_per_second.map(|rate| Arc::new(RequestBucket::new(rate)));
+                let of_requests = own.requests_per_second.map(|rate| (Arc::new(RequestBucket::new(rate)), rate));
+                requests.extend(of_requests.clone());
+                let requests = of_requests.map(|(bucket, _)| bucket);
                 Throttle::new(vec![Arc::clone(&total), Arc::clone(&region)], vec![region], requests)
             })
             .collect();
         let budget = Budget::new(plan.limits.memory);
-        Self { budget, slots: slots(&plan.limits), throttles, timetables, time_zone }
+        let (slots, share) = (slots(&plan.limits), Mutex::new(Share::WHOLE));
+        let limits = Self { budget, throttles, slots, timetables, requests, time_zone, share };
+        limits.set_rates(now);
+        limits
+    }
+
+    /// From now on this runner has this share of all rates and slots. Of a share that is nothing a trickle of a byte and
+    /// a request a second is left.
+    pub fn set_share(&self, share: Share) {
+        *self.share.lock().unwrap_or_else(PoisonError::into_inner) = share;
+        for (bucket, total) in &self.requests {
+            bucket.set(share.of((*total).into()));
+        }
+        self.set_rates(Timestamp::now());
+    }
+
+    /// This runner's copies at a time.
+    #[must_use]
+    pub fn slots(&self) -> Slots {
+        let share = self.share();
+        let mine = |total: u16| u16::try_from(share.of(total.into())).expect("at most the total");
+        let regions = self.slots.regions.iter().map(|(region, total)| (*region, mine(*total)));
+        Slots { total: mine(self.slots.total), regions: regions.collect() }
     }
 
     /// Keeps the rates as the timetables say. Never ends; drop it with the run.
     pub async fn follow_the_clock(&self) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            let minute = minute_of_day(&Timestamp::now().to_zoned(self.time_zone.clone()));
-            for (bucket, timetable) in self.timetables.iter().filter(|(_, timetable)| !timetable.windows.is_empty()) {
-                bucket.set(rate_at(timetable, minute));
-            }
+            self.set_rates(Timestamp::now());
         }
+    }
+
+    fn set_rates(&self, now: Timestamp) {
+        let share = self.share();
+        let minute = minute_of_day(&now.to_zoned(self.time_zone.clone()));
+        for (bucket, timetable) in &self.timetables {
+            bucket.set(Rate::from(rate_at(timetable, minute).map(|total| share.of(total))));
+        }
+    }
+
+    fn share(&self) -> Share {
+        *self.share.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -83,10 +119,10 @@ fn minute_of_day(now: &Zoned) -> u16 {
     u16::try_from(i32::from(now.hour()) * 60 + i32::from(now.minute())).expect("a day has 1440 minutes")
 }
 
-/// The rate that a timetable gives at a minute of the day.
-fn rate_at(timetable: &Timetable, minute: u16) -> Rate {
+/// The bytes per second that a timetable gives at a minute of the day; none is unlimited.
+fn rate_at(timetable: &Timetable, minute: u16) -> Option<u64> {
     let window = timetable.windows.iter().find(|window| (window.start_minute..window.end_minute).contains(&minute));
-    Rate::from(window.map_or(timetable.default, |window| window.rate))
+    window.map_or(timetable.default, |window| window.rate)
 }
 
 #[cfg(test)]
@@ -100,9 +136,9 @@ mod tests {
             default: None,
             windows: vec![Window { start_minute: 480, end_minute: 1200, rate: Some(5 << 20) }],
         };
-        assert_eq!(rate_at(&timetable, 479), Rate::from(None));
-        assert_eq!(rate_at(&timetable, 480), Rate::from(Some(5 << 20)));
-        assert_eq!(rate_at(&timetable, 1199), Rate::from(Some(5 << 20)));
-        assert_eq!(rate_at(&timetable, 1200), Rate::from(None));
+        assert_eq!(rate_at(&timetable, 479), None);
+        assert_eq!(rate_at(&timetable, 480), Some(5 << 20));
+        assert_eq!(rate_at(&timetable, 1199), Some(5 << 20));
+        assert_eq!(rate_at(&timetable, 1200), None);
     }
 }

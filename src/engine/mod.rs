@@ -136,7 +136,7 @@ pub async fn run(engine: Arc<Engine>, tasks: Vec<Task>) -> Result<u64, DatabaseE
             siblings.entry((task.source, object.key.clone())).or_default().push(position);
         }
     }
-    let schedule = Schedule::new(facts.collect(), engine.limits.slots.clone());
+    let schedule = Schedule::new(facts.collect(), engine.limits.slots());
     let (moving, moved) = mpsc::unbounded_channel();
     let mut run = Run {
         engine,
