@@ -12,6 +12,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("id", &[]),
     ("address", &["id"]),
     ("lease", &[]),
+    ("share", &[]),
     ("number", &[]),
     ("state", &[]),
     ("exit", &[]),
@@ -59,7 +60,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "engine",
         &[
             "catalog", "copy", "database", "event", "exit", "failure", "fault", "id", "plan", "regions", "register",
-            "schedule", "state", "store", "survey", "throttle",
+            "schedule", "share", "state", "store", "survey",
+            "throttle",
         ],
     ),
     ("report", &["event", "exit", "failure", "graph", "id", "number", "plan", "state", "summary", "survey"]),
@@ -83,6 +85,7 @@ const PURE: &[&str] = &[
     "comparison.rs",
     "failure.rs",
     "lease.rs",
+    "share.rs",
     "number.rs",
 ];
 
