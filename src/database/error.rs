@@ -6,7 +6,8 @@ use sea_orm::DbErr;
 use uuid::Uuid;
 
 use super::lock::Holder;
-use super::trouble::{Trouble, trouble};
+use super::trouble::{Trouble, distrust, trouble};
+use crate::sql::Distrust;
 use crate::state::State;
 
 /// Why a database could not be opened. `database` is its URL as shown to people.
@@ -55,7 +56,16 @@ pub enum OpenError {
         #[source]
         source: DbErr,
     },
-    /// The server does not let this user in, or not do what is needed; or it cannot be trusted.
+    /// Somebody answers there who does not prove to be the server. No password was sent.
+    #[error("the database `{database}` cannot be trusted")]
+    Untrusted {
+        /// The URL.
+        database: String,
+        /// Why.
+        #[source]
+        source: Distrust,
+    },
+    /// The server does not let this user in, or not do what is needed.
     #[error("the database `{database}` refuses")]
     Refused {
         /// The URL.
@@ -156,6 +166,7 @@ impl OpenError {
             Self::NoSpace { .. } => "free some space and run the same command again",
             Self::SqliteTooOld { .. } => "build Backhaul with the SQLite that it brings",
             Self::Unreachable { .. } => "nothing was touched; run the same command again when it answers",
+            Self::Untrusted { source, .. } => return source.hint(),
             Self::Refused { hint, .. } => hint,
             Self::Io { .. } | Self::Sql { .. } => return None,
         })
@@ -186,13 +197,13 @@ impl OpenError {
     pub(super) fn of_server(database: &str, source: DbErr) -> Self {
         const GRANTS: &str = "the user needs SELECT, INSERT, UPDATE and DELETE on Backhaul's tables, and CREATE for the \
                               first run and after an upgrade";
-        const TLS: &str = "name the authority that signed the server's certificate: …?ssl-ca=PATH; on a network that you \
-                           trust, …?ssl-mode=DISABLED";
         let database = database.to_owned();
+        if let Some(source) = distrust(&source) {
+            return Self::Untrusted { database, source };
+        }
         match trouble(&source) {
             Trouble::Gone | Trouble::Contended => Self::Unreachable { database, source },
             Trouble::ReadOnly => Self::Refused { database, source, hint: "is it a replica? name the primary" },
-            Trouble::Untrusted => Self::Refused { database, source, hint: TLS },
             Trouble::NotAllowed => Self::Refused { database, source, hint: GRANTS },
             Trouble::NoSuchDatabase => {
                 Self::Refused { database, source, hint: "create it first; Backhaul makes its tables" }
@@ -349,14 +360,15 @@ impl DatabaseError {
             Trouble::Full => Self::NoSpace { database },
             Trouble::Io => Self::Io { database, message: source.to_string() },
             Trouble::Busy => Self::Busy { database },
-            Trouble::CannotOpen | Trouble::NotADatabase | Trouble::Gone => Self::Unreachable { database, source },
+            // Who took over with another certificate is not the server, which may come back.
+            Trouble::CannotOpen | Trouble::NotADatabase | Trouble::Gone | Trouble::Untrusted => {
+                Self::Unreachable { database, source }
+            }
             Trouble::Contended => Self::Contended { database, source },
             Trouble::ReadOnly => Self::ReadOnly { database, source },
-            Trouble::Unfinished
-            | Trouble::Untrusted
-            | Trouble::NotAllowed
-            | Trouble::NoSuchDatabase
-            | Trouble::Other => Self::Sql { database, source },
+            Trouble::Unfinished | Trouble::NotAllowed | Trouble::NoSuchDatabase | Trouble::Other => {
+                Self::Sql { database, source }
+            }
         }
     }
 

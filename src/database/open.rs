@@ -30,7 +30,7 @@ impl Database {
     ///
     /// # Errors
     /// [`OpenError::Held`] without `wait`; `Newer` and `Foreign` before anything is changed; `Unreachable` within
-    /// seconds; `Refused`, `NetworkFileSystem`, `NotAFile`, `NotADatabase`, `NoPermission`, `NoSpace` and the rest as
+    /// seconds; `Untrusted`, `Refused`, `NetworkFileSystem`, `NotAFile`, `NotADatabase`, `NoPermission`, `NoSpace` and the rest as
     /// they say. Never `Absent` or `Outdated`.
     pub async fn open_writing(url: &DatabaseUrl, holder: &Holder, terms: Terms, wait: bool) -> Result<Self, OpenError> {
         match url.place() {
@@ -44,8 +44,8 @@ impl Database {
     ///
     /// # Errors
     /// [`OpenError::Absent`] if there is no file, or no table; `Unfinished` if there is no more than an empty file;
-    /// `Outdated` if its tables are older than this version; `Newer`, `Foreign`, `Unreachable`, `Refused`,
-    /// `NotADatabase`, `NotAFile`, `NoPermission` and the rest as they say. Never `Held`.
+    /// `Outdated` if its tables are older than this version; `Newer`, `Foreign`, `Unreachable`, `Untrusted`,
+    /// `Refused`, `NotADatabase`, `NotAFile`, `NoPermission` and the rest as they say. Never `Held`.
     pub async fn open_reading(url: &DatabaseUrl) -> Result<Self, OpenError> {
         let name = url.to_string();
         let (connector, path) = match url.place() {
@@ -54,7 +54,7 @@ impl Database {
                 (Connector::new(Place::File(path.clone()), name.clone()), Some(path))
             }
             Place::Server(address) => {
-                server::probe(address).await.map_err(|error| OpenError::of_server(&name, error))?;
+                server::probe(&name, address).await?;
                 (Connector::new(url.place().clone(), name.clone()), None)
             }
         };
@@ -117,7 +117,7 @@ impl Database {
         wait: bool,
     ) -> Result<Self, OpenError> {
         let of_sql = |error| OpenError::of_server(name, error);
-        server::probe(address).await.map_err(of_sql)?;
+        server::probe(name, address).await?;
         let connector = Connector::new(Place::Server(address.clone()), name.to_owned());
         let connection = connector.writing().await.map_err(of_sql)?;
         let (mut began, mut runner) = (Instant::now(), None);

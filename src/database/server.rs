@@ -8,6 +8,7 @@ use sea_orm::sqlx::{ConnectOptions, Connection, Executor, MySqlConnection, MySql
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, RuntimeErr};
 use sea_orm::{SqlxMySqlConnector, SqlxPostgresConnector};
 
+use super::error::OpenError;
 use crate::sql::{Address, Kind};
 
 /// Longest wait for a connection.
@@ -60,17 +61,24 @@ pub(super) const fn backend(address: &Address) -> DbBackend {
 }
 
 /// Connects once, so that what is wrong is told as it is and at once; a pool would hide it behind its patience.
-pub(super) async fn probe(address: &Address) -> Result<(), DbErr> {
+///
+/// # Errors
+/// [`OpenError`](super::OpenError) as it is to be shown, `name` the URL as shown to people.
+pub(super) async fn probe(name: &str, address: &Address) -> Result<(), OpenError> {
+    if let Err(source) = address.check_files() {
+        return Err(OpenError::Untrusted { database: name.to_owned(), source });
+    }
     let tried = async {
         match address.kind() {
             Kind::MySql => address.mysql().connect().await?.close().await,
             Kind::Postgres => address.postgres().connect().await?.close().await,
         }
     };
-    match tokio::time::timeout(CONNECT_PATIENCE, tried).await {
+    let connected = match tokio::time::timeout(CONNECT_PATIENCE, tried).await {
         Ok(tried) => tried.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into()))),
         Err(_) => Err(late(CONNECT_PATIENCE)),
-    }
+    };
+    connected.map_err(|error| OpenError::of_server(name, error))
 }
 
 /// Of a server that did not answer.

@@ -5,6 +5,8 @@ use sea_orm::sqlx::mysql::MySqlDatabaseError;
 use sea_orm::sqlx::postgres::PgDatabaseError;
 use sea_orm::{DbErr, RuntimeErr};
 
+use crate::sql::Distrust;
+
 /// Errors, as far as they make a difference here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trouble {
@@ -31,6 +33,16 @@ pub(super) enum Trouble {
     Other,
 }
 
+/// Why the server is not trusted, if that is what is wrong.
+pub(super) fn distrust(error: &DbErr) -> Option<Distrust> {
+    match error {
+        DbErr::Conn(RuntimeErr::SqlxError(error))
+        | DbErr::Exec(RuntimeErr::SqlxError(error))
+        | DbErr::Query(RuntimeErr::SqlxError(error)) => Distrust::of(error),
+        _ => None,
+    }
+}
+
 pub(super) fn trouble(error: &DbErr) -> Trouble {
     let (DbErr::Conn(RuntimeErr::SqlxError(error))
     | DbErr::Exec(RuntimeErr::SqlxError(error))
@@ -38,6 +50,9 @@ pub(super) fn trouble(error: &DbErr) -> Trouble {
     else {
         return if matches!(error, DbErr::ConnectionAcquire(_)) { Trouble::Gone } else { Trouble::Other };
     };
+    if Distrust::of(error).is_some() {
+        return Trouble::Untrusted;
+    }
     match &**error {
         sqlx::Error::Database(error) => {
             if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
@@ -53,7 +68,6 @@ pub(super) fn trouble(error: &DbErr) -> Trouble {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed
         | sqlx::Error::Protocol(_) => Trouble::Gone,
-        sqlx::Error::Tls(_) => Trouble::Untrusted,
         _ => Trouble::Other,
     }
 }

@@ -137,12 +137,12 @@ impl DatabaseUrl {
         Ok(found.into_iter().map(Self::in_file).collect())
     }
 
-    /// The same with a relative path starting at `folder`.
+    /// The same with relative paths, also those of certificates, starting at `folder`.
     #[must_use]
     pub fn starting_at(self, folder: &Path) -> Self {
         match self.place {
             Place::File(path) => Self::in_file(folder.join(path)),
-            Place::Server(_) => self,
+            Place::Server(address) => Self::on_server(address.starting_at(folder)),
         }
     }
 

@@ -142,6 +142,7 @@ impl Opener<'_> {
 
     async fn trove_database(&self, spec: &TroveDatabaseSpec) -> Result<Trove, Failure> {
         let address = Address::parse(&self.value(&spec.url)?).map_err(|error| self.bad_url(&error))?;
+        let address = address.starting_at(self.folder);
         let rule = match spec.quota {
             plan::QuotaRule::Respect => QuotaRule::Respect,
             plan::QuotaRule::Ignore => QuotaRule::Ignore,

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgSslMode};
 
+use super::Distrust;
 use crate::openstack::Secret;
 
 /// The URL of a database, `mysql://USER:PASSWORD@HOST/NAME` or `postgres://…`. Shown without user and password.
@@ -72,6 +73,9 @@ pub enum AddressError {
     /// `ssl-mode` with another value.
     #[error("has the unknown ssl-mode `{0}`; there are `DISABLED`, `REQUIRED`, `VERIFY_CA` and `VERIFY_IDENTITY`")]
     SslMode(String),
+    /// A certificate of the client's without its key, or a key alone.
+    #[error("has only one of `ssl-cert` and `ssl-key`, which belong together")]
+    OneOfPair,
 }
 
 impl Address {
@@ -106,6 +110,9 @@ impl Address {
         for (key, value) in url.query_pairs() {
             address.option(&key, &value)?;
         }
+        if address.tls.certificate.is_some() != address.tls.key.is_some() {
+            return Err(AddressError::OneOfPair);
+        }
         if address.host.is_empty() && address.socket.is_none() {
             return Err(AddressError::Missing("host"));
         }
@@ -136,6 +143,26 @@ impl Address {
             other => return Err(AddressError::Option(other.to_owned())),
         }
         Ok(())
+    }
+
+    /// The same with relative paths of certificates starting at `folder`.
+    #[must_use]
+    pub fn starting_at(mut self, folder: &Path) -> Self {
+        for path in [&mut self.tls.authority, &mut self.tls.certificate, &mut self.tls.key].into_iter().flatten() {
+            *path = folder.join(&path);
+        }
+        self
+    }
+
+    /// Looks at the files that the URL names: the driver would take a missing one for a server that does not answer.
+    ///
+    /// # Errors
+    /// [`Distrust::File`].
+    pub fn check_files(&self) -> Result<(), Distrust> {
+        let Tls { mode: _, authority, certificate, key } = &self.tls;
+        authority.as_ref().map_or(Ok(()), |path| Distrust::check_certificates("ssl-ca", path))?;
+        certificate.as_ref().map_or(Ok(()), |path| Distrust::check_certificates("ssl-cert", path))?;
+        key.as_ref().map_or(Ok(()), |path| Distrust::check_readable("ssl-key", path))
     }
 
     /// What the URL says, else verified TLS, and for this machine itself whatever the server offers.
@@ -276,6 +303,7 @@ mod tests {
             "mysql://me:hunter2@db/trove?ssl-mode=PREFERRED",
             "mysql://me:hunter2%ff@db/trove",
             "mysql://me:hun#ter2@db/trove",
+            "mysql://me:hunter2@db/trove?ssl-cert=c.pem",
         ] {
             let error = Address::parse(text).expect_err(text).to_string();
             assert!(!error.contains("ter2"), "{error}");
@@ -287,8 +315,22 @@ mod tests {
         let mode = |text: &str| Address::parse(text).expect("an address").mode();
         assert_eq!(mode("mysql://me@db.example/t"), Mode::Identity);
         assert_eq!(mode("postgres://me@10.0.0.1/t"), Mode::Identity);
+        // Gets to this machine on Linux, but nobody says so.
+        assert_eq!(mode("postgres://me@0.0.0.0/t"), Mode::Identity);
         assert_eq!(mode("mysql://me@127.0.0.1/t"), Mode::Preferred);
         assert_eq!(mode("mysql://me@localhost/t"), Mode::Preferred);
         assert_eq!(mode("mysql://me@db.example/t?ssl-mode=DISABLED"), Mode::Disabled);
+    }
+    #[test]
+    fn files_start_where_they_are_told_and_are_looked_at() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let address =
+            Address::parse("postgres://me@db/t?ssl-ca=ca.pem").expect("an address").starting_at(folder.path());
+        let path = folder.path().join("ca.pem");
+        let missing = address.check_files().expect_err("not there").to_string();
+        assert_eq!(missing, format!("`ssl-ca` names `{}`: No such file or directory (os error 2)", path.display()));
+        std::fs::write(&path, "ca").expect("writable");
+        let empty = address.check_files().expect_err("no certificate").to_string();
+        assert_eq!(empty, format!("`ssl-ca` names `{}`: it holds no certificate in PEM", path.display()));
     }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use sea_orm::ConnectionTrait;
 use tempfile::TempDir;
 
 /// `nobody`: neither server runs as root.
@@ -32,6 +33,7 @@ pub(crate) struct DatabaseServer {
     process: Option<Child>,
     folder: TempDir,
     program: PathBuf,
+    arguments: Vec<String>,
 }
 
 impl Drop for DatabaseServer {
@@ -43,6 +45,11 @@ impl Drop for DatabaseServer {
 impl DatabaseServer {
     /// One that was just made; or what is missing here.
     pub(crate) fn start(kind: Kind) -> Result<Self, String> {
+        Self::start_with(kind, |_| Vec::new())
+    }
+
+    /// One with more arguments, which may name files that are put into its folder.
+    pub(crate) fn start_with(kind: Kind, arguments: impl FnOnce(&Path) -> Vec<String>) -> Result<Self, String> {
         let program = match kind {
             Kind::MariaDb => program("mariadbd", &["/usr/sbin", "/usr/libexec"]),
             Kind::PostgreSql => {
@@ -58,11 +65,9 @@ impl DatabaseServer {
         };
         let Some(program) = program else { return Err(format!("{kind:?} is not installed")) };
         let folder = tempfile::tempdir().expect("a folder");
-        if rustix::process::getuid().is_root() {
-            std::os::unix::fs::chown(folder.path(), Some(NOBODY), None).expect("root may");
-        }
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
-        let mut server = Self { kind, port, process: None, folder, program };
+        give_to_server(folder.path());
+        let arguments = arguments(folder.path());
+        let mut server = Self { kind, port: free_port(), process: None, folder, program, arguments };
         server.make();
         server.resume();
         Ok(server)
@@ -100,6 +105,77 @@ impl DatabaseServer {
         let _ = process.wait();
     }
 
+    /// Ends it and all its children by SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        let Some(mut process) = self.process.take() else { return };
+        let of = process.id();
+        let children = fs::read_to_string(format!("/proc/{of}/task/{of}/children")).expect("a running process");
+        let children: Vec<i32> = children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+        process.kill().expect("a child");
+        process.wait().expect("a child");
+        for pid in &children {
+            // It may have gone with its parent.
+            let _ = rustix::process::Pid::from_raw(*pid)
+                .map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::KILL));
+        }
+        let is_alive = |pid: &i32| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            status.lines().any(|line| line.starts_with("State:") && !line.contains('Z') && !line.contains('X'))
+        };
+        let began = Instant::now();
+        while children.iter().any(is_alive) {
+            assert!(began.elapsed() < START, "they do not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// A replica that streams from it, made of all that it holds now. Only `PostgreSQL`.
+    pub(crate) fn replica(&self) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        give_to_server(folder.path());
+        let (program, arguments) = (self.program.clone(), self.arguments.clone());
+        let replica = Self { kind: self.kind, port: free_port(), process: None, folder, program, arguments };
+        let made = as_nobody(&self.program.with_file_name("pg_basebackup"))
+            .args(["--host=127.0.0.1", &format!("--port={}", self.port), "--username=root", "--write-recovery-conf"])
+            .args(["--checkpoint=fast", "--no-sync"])
+            .arg(format!("--pgdata={}", replica.data().display()))
+            .env("PGPASSWORD", ROOT_PASSWORD)
+            .output()
+            .expect("it starts");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let mut replica = replica;
+        replica.resume();
+        replica
+    }
+
+    /// Starts it again with these arguments in place of those before.
+    pub(crate) fn restart_with(&mut self, arguments: Vec<String>) {
+        self.stop();
+        self.arguments = arguments;
+        self.resume();
+    }
+
+    /// Makes an empty database.
+    pub(crate) async fn create(&self, name: &str) {
+        self.execute(self.first(), &format!("CREATE DATABASE {name}")).await;
+    }
+
+    /// Runs a statement as the root that may do everything.
+    pub(crate) async fn execute(&self, database: &str, statement: &str) {
+        let connection = sea_orm::Database::connect(self.url(database, self.port)).await.expect("it lets its root in");
+        connection.execute_unprepared(statement).await.expect(statement);
+        connection.close().await.expect("closed");
+    }
+
+    /// Asks for a number; none if there is no answer.
+    pub(crate) async fn number(&self, database: &str, question: &str) -> Option<i64> {
+        let connection = sea_orm::Database::connect(self.url(database, self.port)).await.ok()?;
+        let question = sea_orm::Statement::from_string(connection.get_database_backend(), question);
+        let answer = connection.query_one_raw(question).await.ok()??;
+        connection.close().await.ok()?;
+        answer.try_get_by_index(0).ok()
+    }
+
     /// Starts it again, on the same port, with what it held.
     pub(crate) fn resume(&mut self) {
         let data = self.data();
@@ -133,6 +209,7 @@ impl DatabaseServer {
                 .args(["-c", "fsync=off", "-c", "full_page_writes=off", "-k"])
                 .arg(folder),
         };
+        command.args(&self.arguments);
         let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).expect("writable");
         let errors = log.try_clone().expect("writable");
         let process = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn().expect("it starts");
@@ -180,6 +257,17 @@ impl DatabaseServer {
 
     fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port()
+}
+
+/// Makes a file the server's own.
+pub(crate) fn give_to_server(path: &Path) {
+    if rustix::process::getuid().is_root() {
+        std::os::unix::fs::chown(path, Some(NOBODY), None).expect("root may");
     }
 }
 

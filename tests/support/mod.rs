@@ -12,14 +12,15 @@ mod state;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use backhaul::database::DatabaseUrl;
 use tempfile::TempDir;
 
 pub use layout::bytes;
 pub use layout::{Layout, PART, SOURCE};
 pub use process::{Running, Trace, wait_until};
 pub use state::{
-    State, bytes_read_at_most, completed_is_true, digest, files, is_true, parts_are_true, record_lines, rows, rows_in,
-    rows_with_parts, temporaries,
+    State, bytes_read_at_most, completed_is_true, digest, files, is_true, parts_are_true, record_lines, rows, rows_at,
+    rows_in, rows_with_parts, temporaries,
 };
 
 /// The program under test.
@@ -73,11 +74,13 @@ pub struct Options {
     pub attempts: u16,
     /// `store` or `read-back`.
     pub verify: &'static str,
+    /// The URL of a database on a server; else it is a file of the bed.
+    pub database: Option<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { limits: String::new(), attempts: 2, verify: "store" }
+        Self { limits: String::new(), attempts: 2, verify: "store", database: None }
     }
 }
 
@@ -114,12 +117,13 @@ impl Bed {
     }
 
     fn plan_text(&self, source: &Path) -> String {
-        let Options { limits, attempts, verify } = &self.options;
+        let Options { limits, attempts, verify, database } = &self.options;
+        let database = database.as_ref().map_or("sqlite://state/bed.db", |_| "${BED_DATABASE}");
         let source = source.display();
         let mut text = format!(
             "version: 1\n\
              name: bed\n\
-             database: sqlite://state/bed.db\n\
+             database: \"{database}\"\n\
              regions:\n  \
                {SOURCE}: {{ store: {{ type: file, path: {source}, identity: bed-{SOURCE} }} }}\n",
         );
@@ -155,6 +159,12 @@ impl Bed {
         self.path().join("state/bed.db")
     }
 
+    /// The same, or the one on a server.
+    pub fn database_url(&self) -> DatabaseUrl {
+        let file = || format!("sqlite://{}", self.database().display());
+        DatabaseUrl::parse(&self.options.database.clone().unwrap_or_else(file)).expect("a URL")
+    }
+
     pub fn target(&self, name: &str) -> PathBuf {
         self.path().join(name)
     }
@@ -182,6 +192,9 @@ impl Bed {
     pub(crate) fn settle(&self, command: &mut Command) {
         for name in ["BACKHAUL_FAULT", "BACKHAUL_FAULT_LOG", "BACKHAUL_DATABASE_URL"] {
             command.env_remove(name);
+        }
+        if let Some(url) = &self.options.database {
+            command.env("BED_DATABASE", url);
         }
         command.current_dir(self.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     }

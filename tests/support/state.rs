@@ -89,8 +89,8 @@ pub fn is_true(bed: &Bed, what: &str) -> Vec<(String, String)> {
 #[track_caller]
 pub fn completed_is_true(bed: &Bed, what: &str) -> Vec<(String, String)> {
     let mut completed = Vec::new();
-    let rows = if bed.database().exists() { rows(bed).0 } else { Vec::new() };
-    for row in rows.into_iter().filter(|row| row.state == RowState::Completed) {
+    let rows = rows_at(&bed.database_url()).unwrap_or_default();
+    for (row, _) in rows.into_iter().filter(|(row, _)| row.state == RowState::Completed) {
         let region = bed.target(&row.region);
         let object = region.join(row.location.as_deref().expect("a location"));
         assert!(object.exists(), "{what}: `{}` is COMPLETED in {} and not there", row.name, row.region);
@@ -139,17 +139,21 @@ pub fn rows(bed: &Bed) -> (Vec<Row>, usize) {
 
 /// All rows with the rows of their parts; none if there is no database yet.
 pub fn rows_with_parts(bed: &Bed) -> Vec<(Row, Vec<PartRow>)> {
-    rows_in(&bed.database()).expect("the database has its tables")
+    rows_at(&bed.database_url()).expect("the database has its tables")
 }
 
 /// All rows of a database with the rows of their parts; none if it has not all its tables yet.
 pub fn rows_in(database: &Path) -> Option<Vec<(Row, Vec<PartRow>)>> {
-    let url = DatabaseUrl::parse(&format!("sqlite://{}", database.display())).expect("a path");
+    rows_at(&DatabaseUrl::parse(&format!("sqlite://{}", database.display())).expect("a path"))
+}
+
+/// The same of a database wherever it is; none either if there is no database.
+pub fn rows_at(url: &DatabaseUrl) -> Option<Vec<(Row, Vec<PartRow>)>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let database = match Database::open_reading(&url).await {
+        let database = match Database::open_reading(url).await {
             // Killed before all its tables were there, or between two steps of the schema.
-            Err(OpenError::Unfinished { .. } | OpenError::Outdated { .. }) => return None,
+            Err(OpenError::Absent { .. } | OpenError::Unfinished { .. } | OpenError::Outdated { .. }) => return None,
             opened => opened.expect("the database can be read"),
         };
         let mut all = Vec::new();

@@ -32,6 +32,7 @@ pub(super) struct Schema {
 
 /// Connects once, so that what is wrong is told as it is and at once; a pool would hide it behind its patience.
 pub(super) async fn connect(address: &Address) -> Result<DatabaseConnection, Trouble> {
+    address.check_files().map_err(|distrust| Trouble::of_distrust(&distrust))?;
     let tried = async {
         match address.kind() {
             Kind::MySql => address.mysql().connect().await?.close().await,

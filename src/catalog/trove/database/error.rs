@@ -5,6 +5,7 @@ use sea_orm::sqlx::mysql::MySqlDatabaseError;
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
 
 use crate::failure::{Cause, Failure};
+use crate::sql::Distrust;
 
 /// Why a statement, a transaction or a connection did not succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +34,6 @@ pub(super) struct Trouble {
 
 const GRANTS: &str = "the user needs SELECT on backups, datastores, datastore_versions, quotas and quota_usages, and \
                       to register also INSERT on backups and INSERT, UPDATE on quota_usages";
-
-const TLS: &str = "name the authority that signed the server's certificate: …?ssl-ca=PATH; on a network that you trust, \
-                   …?ssl-mode=DISABLED";
 
 impl Trouble {
     pub(super) fn new(kind: Kind, text: impl Into<String>) -> Self {
@@ -67,14 +65,20 @@ impl Trouble {
         }
     }
 
+    pub(super) fn of_distrust(distrust: &Distrust) -> Self {
+        Self { kind: Kind::Refused, text: format!("no trusted connection: {distrust}"), hint: distrust.hint() }
+    }
+
     pub(super) fn of_sqlx(error: &sqlx::Error) -> Self {
+        if let Some(distrust) = Distrust::of(error) {
+            return Self::of_distrust(&distrust);
+        }
         match error {
             // The library's own words for it count bytes.
             sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
                 Self::new(Kind::Unreachable, "the connection broke off")
             }
             sqlx::Error::Io(error) => Self::new(Kind::Unreachable, error.to_string()),
-            sqlx::Error::Tls(error) => Self::new(Kind::Refused, format!("no trusted connection: {error}")).hint(TLS),
             sqlx::Error::PoolTimedOut => Self::new(Kind::Unreachable, "no connection in time"),
             sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed | sqlx::Error::Protocol(_) => {
                 Self::new(Kind::Unreachable, error.to_string())
