@@ -36,18 +36,22 @@ fn may_mount(test: &str) -> bool {
 
 /// A run that stopped with parts of every copy stored; the temporary file of one of them in region `two`.
 fn half_done() -> (Bed, PathBuf) {
-    let bed = Bed::new(Layout::Large);
-    let mut running = Running::start(&mut bed.run_command(&SLOWLY));
-    wait_for_parts(&bed, &mut running);
-    running.signal(Signal::KILL);
-    running.wait();
-    let with_parts = support::rows_with_parts(&bed).into_iter().filter(|(_, parts)| !parts.is_empty());
-    let (row, _) = with_parts.into_iter().find(|(row, _)| row.region == "two").expect("a copy under way in `two`");
-    let folder = bed.target("two").join(row.location.expect("a location"));
-    let name = format!(".backhaul-{}.part", row.upload_token.expect("an upload"));
-    let staged = folder.with_file_name(name);
-    assert!(staged.exists());
-    (bed, staged)
+    // A copy may end between the look at its parts and the signal.
+    for _ in 0..10 {
+        let bed = Bed::new(Layout::Large);
+        let mut running = Running::start(&mut bed.run_command(&SLOWLY));
+        wait_for_parts(&bed, &mut running);
+        running.signal(Signal::KILL);
+        running.wait();
+        let with_parts = support::rows_with_parts(&bed).into_iter().filter(|(_, parts)| !parts.is_empty());
+        let Some((row, _)) = with_parts.into_iter().find(|(row, _)| row.region == "two") else { continue };
+        let folder = bed.target("two").join(row.location.expect("a location"));
+        let name = format!(".backhaul-{}.part", row.upload_token.expect("an upload"));
+        let staged = folder.with_file_name(name);
+        assert!(staged.exists());
+        return (bed, staged);
+    }
+    panic!("no copy under way in `two` was ever met");
 }
 
 /// Until a copy under way to `two` has a part that counts.
