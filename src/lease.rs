@@ -1,4 +1,4 @@
-//! Leases: for how long a runner may take a row as its own. Pure.
+//! Leases: for how long a runner may take a row as its own, and whose a row is. Pure.
 //!
 //! A runner asks the database for a lease, which ends by the database's clock. The runner counts by a clock of its own
 //! that goes on while the machine sleeps, from before it asked: so it stops before the database can think that it is
@@ -102,6 +102,13 @@ pub const fn is_over(lease_until_ms: i64, database_now_ms: i64) -> bool {
     lease_until_ms <= database_now_ms
 }
 
+/// Whether a row may be claimed: nobody has it, or the claimant itself, or somebody whose lease is over (or who is in no
+/// list at all, as every run on a file that was killed).
+#[must_use]
+pub fn is_free<Id: PartialEq>(claimed_by: Option<&Id>, claimant: &Id, owner_is_live: bool) -> bool {
+    claimed_by.is_none_or(|owner| owner == claimant || !owner_is_live)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -122,6 +129,16 @@ mod tests {
         let lease = Lease::granted(Terms::DEFAULT, 1_000);
         assert_eq!((lease.renew_at_ms(), lease.stop_at_ms()), (11_000, 28_000));
         assert!(lease.holds(27_999) && !lease.holds(28_000));
+    }
+
+    #[test]
+    fn a_row_is_free_without_a_live_owner_that_is_another() {
+        for owner_is_live in [false, true] {
+            assert!(is_free(None, &1, owner_is_live));
+            assert!(is_free(Some(&1), &1, owner_is_live), "its own, after a wait between two attempts");
+        }
+        assert!(is_free(Some(&2), &1, false));
+        assert!(!is_free(Some(&2), &1, true));
     }
 
     proptest! {

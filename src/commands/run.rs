@@ -127,7 +127,7 @@ async fn execute(
     });
     let engine = Arc::new(Engine {
         database: database.clone(),
-        run,
+        claimant: database.runner().unwrap_or(run),
         regions,
         tenants,
         limits,

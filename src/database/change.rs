@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::entity::backups::{ActiveModel, Column, Entity as Backups};
 use super::entity::parts::{self, Entity as Parts};
+use super::runner;
 use crate::state::State;
 
 /// Rows in one statement.
@@ -35,6 +36,8 @@ pub(super) struct Change {
     values: Vec<Value>,
     /// Whether the rows of its parts go.
     without_parts: bool,
+    /// Who claims the row by it: made only where no other live runner has it.
+    claimant: Option<String>,
 }
 
 impl Change {
@@ -49,7 +52,11 @@ impl Change {
                 values.push(value);
             }
         }
-        Self { shape, id, values, without_parts: false }
+        Self { shape, id, values, without_parts: false, claimant: None }
+    }
+
+    pub(super) fn claimed_by(self, claimant: Uuid) -> Self {
+        Self { claimant: Some(claimant.to_string()), ..self }
     }
 
     pub(super) fn without_parts(self) -> Self {
@@ -75,7 +82,8 @@ impl<'a, A: Copy> Changes<'a, A> {
 
     /// A second change of a row goes into a later statement, so that its guards see the first.
     pub(super) fn add(&mut self, maker: A, change: &'a Change) {
-        let latest = self.groups.iter_mut().rfind(|group| group.changes[0].1.shape == change.shape);
+        let alike = |first: &Change| first.shape == change.shape && first.claimant == change.claimant;
+        let latest = self.groups.iter_mut().rfind(|group| alike(group.changes[0].1));
         match latest.filter(|group| group.changes.len() < ROWS && !group.ids.contains(&*change.id)) {
             Some(group) => {
                 group.ids.insert(&change.id);
@@ -112,13 +120,16 @@ impl<A> Group<'_, A> {
         }
         let rows = self.changes.iter().map(|(_, change)| ValueTuple::Many(change.values.clone())).collect();
         let mut update = self.update(TableRef::ValuesList(rows, NEW.into()));
+        if let Some(claimant) = self.claimant() {
+            update.and_where(runner::is_free(transaction.get_database_backend(), claimant));
+        }
         let found = transaction.query_all(update.returning_col(Column::Id)).await?;
         found.iter().map(|row| row.try_get_by_index(0)).collect()
     }
 
     /// `MySQL` does not say which rows an update has changed: they are looked at before, and locked.
     async fn execute_in_two(&self, transaction: &DatabaseTransaction) -> Result<HashSet<String>, DbErr> {
-        let look = Query::select()
+        let mut look = Query::select()
             .columns([Column::Id, Column::State])
             .column(Column::Claim)
             .from(Backups)
@@ -126,6 +137,9 @@ impl<A> Group<'_, A> {
             .order_by(Column::Id, sea_orm::Order::Asc)
             .lock_exclusive()
             .to_owned();
+        if let Some(claimant) = self.claimant() {
+            look.and_where(runner::is_free(DbBackend::MySql, claimant));
+        }
         let seen = transaction.query_all(&look).await?;
         let guards = |row: &QueryResult| {
             let texts: (String, String) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
@@ -144,6 +158,10 @@ impl<A> Group<'_, A> {
         }
         transaction.execute(&self.update(TableRef::SubQuery(Box::new(new), NEW.into()))).await?;
         Ok(as_thought)
+    }
+
+    fn claimant(&self) -> Option<Expr> {
+        self.changes[0].1.claimant.as_deref().map(Expr::value)
     }
 
     fn update(&self, new_rows: TableRef) -> UpdateStatement {

@@ -13,7 +13,7 @@ use super::entity::backups::{ActiveModel, Column, Entity as Backups};
 use super::entity::parts::{self, Entity as Parts};
 use super::facts::{Copied, CopyStart, PartRow, RecordPlace};
 use super::row::{metadata_column, to_column};
-use super::{Database, DatabaseError, Row};
+use super::{Database, DatabaseError, Row, runner};
 use crate::failure::Failure;
 use crate::state::State;
 
@@ -45,14 +45,19 @@ impl Claim {
 /// All of them: [`DatabaseError::Illegal`] before any SQL if no row may make that change of state, and whatever else
 /// a write may meet, see there.
 impl Database {
-    /// NEW, FAILED or BUILDING (whose claim is void) to BUILDING, with a new claim.
-    pub async fn claim_copy(&self, row: &Row, run: Uuid, start: &CopyStart) -> Result<Option<Claim>, DatabaseError> {
+    /// NEW, FAILED or BUILDING to BUILDING, with a new claim, unless another live runner has the row.
+    pub async fn claim_copy(
+        &self,
+        row: &Row,
+        claimant: Uuid,
+        start: &CopyStart,
+    ) -> Result<Option<Claim>, DatabaseError> {
         if row.state != State::Building {
             legal(row.id, row.state, State::Building)?;
         }
         let mut changes = ActiveModel {
             state: set_state(State::Building),
-            claimed_by: Set(Some(run.to_string())),
+            claimed_by: Set(Some(claimant.to_string())),
             attempt: Set(attempt_column(start.attempt)),
             claim: Set(row.claim + 1),
             ..no_failure(self.started(start))
@@ -61,9 +66,27 @@ impl Database {
             // Else an upload whose id is never stored would be looked for under that of an earlier one.
             changes.upload_id = Set(None);
         }
-        let change = Change::new(row.id, row.state, row.claim, &changes);
+        let change = Change::new(row.id, row.state, row.claim, &changes).claimed_by(claimant);
         // What nobody has ever claimed has no parts.
         let change = if start.fresh && row.claim > 0 { change.without_parts() } else { change };
+        let claimed = self.write_one(Write::Change(change)).await?;
+        Ok(claimed.then_some(Claim { id: row.id, token: row.claim + 1 }))
+    }
+
+    /// The same for a copy that was begun before, by whomever: nothing but the claim is changed. What the row says of
+    /// its upload is to be read after this, and goes on or is given up by [`Database::restart_copy`].
+    pub async fn take_over_copy(&self, row: &Row, claimant: Uuid) -> Result<Option<Claim>, DatabaseError> {
+        if row.state != State::Building {
+            legal(row.id, row.state, State::Building)?;
+        }
+        let changes = ActiveModel {
+            state: set_state(State::Building),
+            claimed_by: Set(Some(claimant.to_string())),
+            changed_ms: Set(self.now_ms()),
+            claim: Set(row.claim + 1),
+            ..Default::default()
+        };
+        let change = Change::new(row.id, row.state, row.claim, &changes).claimed_by(claimant);
         let claimed = self.write_one(Write::Change(change)).await?;
         Ok(claimed.then_some(Claim { id: row.id, token: row.claim + 1 }))
     }
@@ -139,24 +162,24 @@ impl Database {
         self.write_one(Write::Change(change)).await
     }
 
-    /// SAVING stays SAVING, with a new claim, for each row that is still what was `seen` (its id and its claim); all
-    /// in one transaction. `record` is the record object they are about to be registered in.
+    /// SAVING stays SAVING, with a new claim, for each row that is still what was `seen` (its id and its claim) and that
+    /// no other live runner has; all in one transaction. `record` is the record object they are about to be registered in.
     pub async fn claim_register(
         &self,
         seen: &[(Uuid, i64)],
-        run: Uuid,
+        claimant: Uuid,
         record: &str,
     ) -> Result<Vec<Option<Claim>>, DatabaseError> {
         let now = self.now_ms();
         let writes = seen.iter().map(|&(id, claim)| {
             let changes = ActiveModel {
-                claimed_by: Set(Some(run.to_string())),
+                claimed_by: Set(Some(claimant.to_string())),
                 record: Set(Some(record.to_owned())),
                 changed_ms: Set(now),
                 claim: Set(claim + 1),
                 ..Default::default()
             };
-            Write::Change(Change::new(id, State::Saving, claim, &changes))
+            Write::Change(Change::new(id, State::Saving, claim, &changes).claimed_by(claimant))
         });
         let claimed = self.write(writes.collect()).await?;
         let claims = seen.iter().zip(claimed);
@@ -209,8 +232,8 @@ impl Database {
         self.write_one(self.build(&mine(claim, State::Saving, self.unclaimed()))).await
     }
 
-    /// Any state but COMPLETED to FAILED: the survey found that the backup or its chain cannot be had. A row that is
-    /// FAILED already gets the new reason. Parts and upload token stay.
+    /// Any state but COMPLETED to FAILED, unless another live runner has the row: the survey found that the backup or its
+    /// chain cannot be had. A row that is FAILED already gets the new reason. Parts and upload token stay.
     pub async fn cannot_start(&self, row: &Row, failure: &Failure) -> Result<bool, DatabaseError> {
         if row.state == State::Completed {
             return Err(DatabaseError::Illegal { id: row.id, from: row.state, to: State::Failed });
@@ -243,7 +266,9 @@ impl Database {
 
     async fn fail_seen(&self, row: &Row, changes: ActiveModel) -> Result<bool, DatabaseError> {
         let changes = ActiveModel { state: set_state(State::Failed), claimed_by: Set(None), ..changes };
-        self.write_one(self.build(&guarded(row.id, row.state, row.claim, changes))).await
+        let me = self.runner().map_or_else(String::new, |id| id.to_string());
+        let free = runner::is_free(self.inner.connector.backend(), Expr::value(me));
+        self.write_one(self.build(&guarded(row.id, row.state, row.claim, changes).filter(free))).await
     }
 
     /// COMPLETED to SAVING: the plan now names another catalog, whose identity is `catalog`.

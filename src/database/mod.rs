@@ -35,6 +35,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, QueryTrait, Statement, TransactionTrait};
+use uuid::Uuid;
 
 use batch::Write;
 use clock::ServerClock;
@@ -71,16 +72,18 @@ struct Inner {
     clock: Option<Arc<ServerClock>>,
     /// On a server.
     lease: Option<Arc<Lease>>,
+    /// On a server: this process in the list of runners.
+    runner: Option<Uuid>,
 }
 
 impl Database {
     fn new(connector: Connector, readers: DatabaseConnection, writing: Option<(DatabaseConnection, Hold)>) -> Self {
-        let (mut clock, mut lease) = (None, None);
+        let (mut clock, mut lease, mut id) = (None, None, None);
         if let Some((_, Hold::Runner(runner))) = &writing {
-            (clock, lease) = (Some(runner.clock()), Some(runner.lease()));
+            (clock, lease, id) = (Some(runner.clock()), Some(runner.lease()), Some(runner.id()));
         }
         let writer = writing.map(|(connection, hold)| Writer::start(connector.clone(), connection, hold));
-        Self { inner: Arc::new(Inner { connector, readers, writer, clock, lease }) }
+        Self { inner: Arc::new(Inner { connector, readers, writer, clock, lease, runner: id }) }
     }
 
     /// The URL as shown to people.
@@ -93,6 +96,12 @@ impl Database {
     #[must_use]
     pub fn commits(&self) -> u64 {
         self.inner.writer.as_ref().map_or(0, Writer::commits)
+    }
+
+    /// This process in the list of those that write; none where a file has no list. It is who rows are claimed by.
+    #[must_use]
+    pub fn runner(&self) -> Option<Uuid> {
+        self.inner.runner
     }
 
     /// Says whether this process may write to stores and catalogs at this instant: always, but on a server only for as

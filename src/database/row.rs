@@ -85,7 +85,7 @@ pub struct Row {
     pub record: Option<String>,
     /// Fencing token: grows with each claim, never shrinks.
     pub claim: i64,
-    /// The run that has it, or had it when it died.
+    /// Who has it, or had it when they died: on a server the runner in the list, else the run.
     pub claimed_by: Option<Uuid>,
     /// Of the last error.
     pub cause: Option<Cause>,

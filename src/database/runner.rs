@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use sea_orm::sea_query::{Expr, ExprTrait, Order, Query};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, QueryResult};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, QueryResult};
 use uuid::Uuid;
 
 use super::clock::{ServerClock, boot_ms};
 use super::connect::Connector;
+use super::entity::backups::{Column as Backup, Entity as Backups};
 use super::entity::commits::{Column as Commit, Entity as Commits};
 use super::entity::runners::{Column, Entity as Runners};
 use super::heartbeat::{Heartbeat, Lease};
@@ -152,6 +153,24 @@ fn holder(row: &QueryResult) -> Result<String, DbErr> {
         started: started.round(jiff::Unit::Second).unwrap_or_default().to_string(),
     };
     serde_json::to_string(&holder).map_err(|error| DbErr::Json(error.to_string()))
+}
+
+/// Whether the row of `backups` that a statement looks at is claimed by a runner whose lease is not over, by the
+/// database's clock. Files have no list of runners: there it never is.
+pub(super) fn owner_is_live(backend: DbBackend) -> Expr {
+    let live = Query::select()
+        .expr(Expr::value(1))
+        .from(Runners)
+        .and_where(Expr::col((Runners, Column::Id)).equals((Backups, Backup::ClaimedBy)))
+        .and_where(Expr::col((Runners, Column::LeaseUntilMs)).gt(server::now(backend)))
+        .to_owned();
+    Expr::exists(live)
+}
+
+/// Whether it is free for `claimant`: [`lease::is_free`] in the database's words.
+pub(super) fn is_free(backend: DbBackend, claimant: Expr) -> Expr {
+    let owner = || Expr::col((Backups, Backup::ClaimedBy));
+    owner().is_null().or(owner().eq(claimant)).or(owner_is_live(backend).not())
 }
 
 /// Counts one more transaction of a runner, as the last statement of that transaction; false if the database does not

@@ -124,10 +124,11 @@ fn pool_options<D: sea_orm::sqlx::Database>(connections: u32) -> PoolOptions<D> 
         .test_before_acquire(false)
 }
 
-/// Milliseconds since the epoch by the server's clock, at the instant that the statement gets to it.
+/// Milliseconds since the epoch by the database's clock, at the instant that the statement gets to it.
 pub(super) fn now(backend: DbBackend) -> Expr {
     match backend {
         DbBackend::Postgres => Expr::cust("CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"),
+        DbBackend::Sqlite => Expr::cust("CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"),
         _ => Expr::cust("CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)"),
     }
 }

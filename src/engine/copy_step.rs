@@ -191,7 +191,7 @@ impl Step {
             location: job.target_key.to_string(),
             fresh: job.resume.is_none(),
         };
-        let claim = self.engine.database.claim_copy(&self.row, self.engine.run, &start).await?;
+        let claim = self.engine.database.claim_copy(&self.row, self.engine.claimant, &start).await?;
         if let Some(claim) = claim {
             self.row.state = State::Building;
             self.row.claim = claim.token();

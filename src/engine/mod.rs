@@ -46,8 +46,8 @@ pub type Emit = Arc<dyn Fn(Event) + Send + Sync>;
 pub struct Engine {
     /// Where every fact is kept.
     pub database: Database,
-    /// This run's id.
-    pub run: Uuid,
+    /// Who it claims rows as: this process in the database's list of runners, else this run.
+    pub claimant: Uuid,
     /// The plan's regions.
     pub regions: Arc<Regions>,
     /// Whose copies go to each target region, as far as tenants are told apart there.

@@ -125,7 +125,7 @@ async fn stopped(engine: &Engine, entries: Vec<Entry>) -> Ended {
 async fn claim(engine: &Engine, entries: &mut [Entry], batch: Uuid) -> Result<(), DatabaseError> {
     let seen: Vec<(Uuid, i64)> = entries.iter().map(|entry| (entry.row.id, entry.row.claim)).collect();
     let record = batch.to_string();
-    let claims = engine.database.claim_register(&seen, engine.run, &record).await?;
+    let claims = engine.database.claim_register(&seen, engine.claimant, &record).await?;
     for (entry, claim) in entries.iter_mut().zip(claims) {
         entry.claim = claim;
         if let Some(claim) = claim {

@@ -1,5 +1,6 @@
 //! Against real `SQLite` files, and most of it against real servers, too.
 
+mod claims;
 mod commits;
 mod opening;
 mod planning;

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::super::{Database, DatabaseError, DatabaseUrl, Holder, OpenError};
 use super::proxy::Proxy;
-use super::{Fixture, PLAN, Place, commits, copied, holder, part, planning, row, run, sequences, start, steps};
+use super::{Fixture, PLAN, Place, claims, commits, copied, holder, part, planning, row, run, sequences, start, steps};
 use crate::lease::Terms;
 use crate::state::State;
 use database_server::{DatabaseServer, Kind};
@@ -82,7 +82,8 @@ impl Drop for End {
 /// Runs all cases on a server of a kind, and says which of them fail.
 async fn all_cases_on(kind: Kind) {
     let Some((server, _end)) = Server::start("the database suite", kind) else { return };
-    let mut waiting = [commits::CASES, planning::CASES, sequences::CASES, steps::CASES, CASES].concat().into_iter();
+    let mut waiting =
+        [claims::CASES, commits::CASES, planning::CASES, sequences::CASES, steps::CASES, CASES].concat().into_iter();
     let (mut running, mut failed) = (JoinSet::new(), Vec::new());
     loop {
         while running.len() < AT_A_TIME
