@@ -183,6 +183,9 @@ pub struct RunArgs {
     /// When another run holds the database
     #[arg(long, value_enum)]
     pub if_running: Option<IfRunningArg>,
+    /// With --if-running join: work beside runs of an older version of the plan file
+    #[arg(long)]
+    pub accept_changes: bool,
 }
 
 /// What a run does when another one holds the database.
@@ -194,6 +197,8 @@ pub enum IfRunningArg {
     Wait,
     /// Fail with exit code 1
     Fail,
+    /// Work beside runs of the same plan, on a database of a server
+    Join,
 }
 
 /// Arguments of `status`.

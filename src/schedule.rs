@@ -3,10 +3,14 @@
 //! The engine tells it what happened and asks what is next; a simulator can do the same. It holds no clock: times
 //! come in as milliseconds of whatever clock the caller has.
 
+mod elsewhere;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use crate::state::{State, Step};
+
+pub use elsewhere::Elsewhere;
 
 /// What a row says, as far as readiness goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +47,8 @@ pub enum Outcome {
     Failed,
     /// It was interrupted; the next run goes on.
     Stopped,
+    /// Another runner has the row.
+    Held,
 }
 
 /// A step that may start now; the schedule counts it as running from here on.
@@ -73,6 +79,8 @@ pub struct Schedule {
     running: BTreeSet<Ready>,
     /// Running copies that have given their slot back.
     without_slot: BTreeSet<u32>,
+    /// What other runners have: waited for, since they may not bring it to its end.
+    held: BTreeSet<u32>,
     copying_total: u16,
     copying: BTreeMap<u16, u16>,
     copying_to: BTreeMap<u16, u16>,
@@ -101,6 +109,7 @@ impl Schedule {
             waiting: BinaryHeap::new(),
             running: BTreeSet::new(),
             without_slot: BTreeSet::new(),
+            held: BTreeSet::new(),
             copying_total: 0,
             copying: BTreeMap::new(),
             copying_to: BTreeMap::new(),
@@ -115,8 +124,8 @@ impl Schedule {
     /// The step of a row that could run now if there is a slot, and whether it may.
     ///
     /// This is *readiness*: `copy` when the row is `NEW`, `FAILED` and due, or `BUILDING`; `register` when it is
-    /// `SAVING` and its parent, and whatever that builds on, `COMPLETED` or absent. A `BUILDING` row is claimable because a live claim of another
-    /// run cannot exist: the database has one writing command at a time.
+    /// `SAVING` and its parent, and whatever that builds on, `COMPLETED` or absent. Whether another runner has the row
+    /// is not known here until a claim is refused, or until it is told by [`Schedule::elsewhere`].
     fn readiness(&self, position: usize) -> Option<Step> {
         let fact = self.facts[position];
         if !fact.due {
@@ -261,28 +270,37 @@ impl Schedule {
                 return;
             }
             (Outcome::Stopped, Step::Copy) => State::New,
+            (Outcome::Held, _) => {
+                self.held.insert(step.position);
+                return;
+            }
         };
         self.facts[position].state = state;
         match state {
-            State::Saving if outcome == Outcome::Done => {
-                self.enqueue(position);
-                if let Some(parent) = fact.parent {
-                    self.wait_for(parent);
-                }
-            }
-            State::Completed => {
-                // A link above may have been mended after links below it were registered.
-                let mut below = self.children[position].clone();
-                while let Some(child) = below.pop() {
-                    match self.facts[child as usize].state {
-                        State::Saving => self.enqueue(child as usize),
-                        State::Completed => below.extend(&self.children[child as usize]),
-                        _ => {}
-                    }
-                }
-            }
+            State::Saving if outcome == Outcome::Done => self.copied(position),
+            State::Completed => self.completed(position),
             // What failed or was stopped is not tried again in this run.
             _ => self.facts[position].due = false,
+        }
+    }
+
+    fn copied(&mut self, position: usize) {
+        self.enqueue(position);
+        if let Some(parent) = self.facts[position].parent {
+            self.wait_for(parent);
+        }
+    }
+
+    /// What builds on it may be registered now.
+    fn completed(&mut self, position: usize) {
+        // A link above may have been mended after links below it were registered.
+        let mut below = self.children[position].clone();
+        while let Some(child) = below.pop() {
+            match self.facts[child as usize].state {
+                State::Saving if !self.held.contains(&child) => self.enqueue(child as usize),
+                State::Completed => below.extend(&self.children[child as usize]),
+                _ => {}
+            }
         }
     }
 
@@ -293,12 +311,12 @@ impl Schedule {
         self.waiting.drain().map(|Reverse((_, position, step))| Ready { position, step }).collect()
     }
 
-    /// Whether nothing runs, nothing can start and nothing waits for its next attempt.
+    /// Whether nothing runs, nothing can start, nothing waits for its next attempt, and no other runner has anything.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.running.is_empty()
             && self.waiting.is_empty()
-            && (self.draining || self.copies.values().all(BTreeSet::is_empty))
+            && (self.draining || (self.held.is_empty() && self.copies.values().all(BTreeSet::is_empty)))
             && self.registers.values().all(BTreeSet::is_empty)
     }
 

@@ -59,8 +59,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "engine",
         &[
-            "catalog", "copy", "database", "event", "exit", "failure", "fault", "id", "plan", "regions", "register",
-            "schedule", "share", "state", "store", "survey", "throttle",
+            "catalog", "copy", "database", "event", "exit", "failure", "fault", "id", "lease", "plan", "regions",
+            "register", "schedule", "share", "state", "store", "survey", "throttle",
         ],
     ),
     ("report", &["event", "exit", "failure", "graph", "id", "number", "plan", "state", "summary", "survey"]),

@@ -110,6 +110,7 @@ fn once(plan: PathBuf) -> RunArgs {
         limits: LimitArgs::default(),
         stop_after: None,
         if_running: None,
+        accept_changes: false,
     }
 }
 

@@ -153,10 +153,14 @@ pub(super) async fn writing(
     plan: Option<&str>,
     wait: bool,
 ) -> Result<Database, CommandError> {
-    let terms = Terms::new(global.lease, global.heartbeat)
-        .map_err(|error| CommandError::new(Exit::Usage, format!("--lease and --heartbeat do not fit: {error}")))?;
     let holder = Holder::this_process(command, plan);
-    Database::open_writing(url, &holder, terms, wait).await.map_err(|error| open_error(&error))
+    Database::open_writing(url, &holder, terms(global)?, wait).await.map_err(|error| open_error(&error))
+}
+
+/// How long leases are to be.
+pub(super) fn terms(global: &Global) -> Result<Terms, CommandError> {
+    Terms::new(global.lease, global.heartbeat)
+        .map_err(|error| CommandError::new(Exit::Usage, format!("--lease and --heartbeat do not fit: {error}")))
 }
 
 /// Opens a database for looking only.
@@ -168,6 +172,7 @@ pub(super) async fn reading(url: &DatabaseUrl) -> Result<Database, CommandError>
 pub(super) fn open_error(error: &OpenError) -> CommandError {
     let exit = match error {
         OpenError::Held { .. } => Exit::Held,
+        OpenError::NoJoining { .. } | OpenError::PlanChanged { .. } => Exit::Usage,
         _ => Exit::Unreachable,
     };
     let mut shown = CommandError::new(exit, error.to_string());

@@ -12,14 +12,14 @@ use uuid::Uuid;
 use super::open;
 use super::{Outcome, recorded, settled, surveyed};
 use crate::cli::{Global, IfRunningArg, RunArgs};
-use crate::database::{Database, DatabaseError, NewRun, Row};
+use crate::database::{Database, DatabaseError, Holder, NewRun, Row};
 use crate::engine::{self, Emit, Engine, RunLimits, Stop, Task};
 use crate::error::CommandError;
 use crate::event::{Board, Event, Item};
 use crate::exit::Exit;
 use crate::graph::Graph;
 use crate::number::format_duration;
-use crate::plan::{IfRunning, Loaded, Plan};
+use crate::plan::{IfRunning, Loaded};
 use crate::regions;
 use crate::report::{Head, Reporter};
 use crate::state::{State, Step};
@@ -42,7 +42,7 @@ pub(super) async fn run_loaded(global: &Global, args: &RunArgs, loaded: Loaded) 
     stop.on_signals()
         .map_err(|error| CommandError::new(Exit::Internal, "cannot listen to signals").caused_by(error))?;
     let database = tokio::select! {
-        database = open_database(global, args, &loaded.plan) => database?,
+        database = open_database(global, args, &loaded) => database?,
         () = stop.draining().cancelled() => {
             let message = format!("{} while waiting for another run to end; nothing was touched", stop.reason());
             return Err(CommandError::new(Exit::Stopped, message));
@@ -58,16 +58,24 @@ pub(super) async fn run_loaded(global: &Global, args: &RunArgs, loaded: Loaded) 
     Ok(exit)
 }
 
-async fn open_database(global: &Global, args: &RunArgs, plan: &Plan) -> Result<Database, CommandError> {
+async fn open_database(global: &Global, args: &RunArgs, loaded: &Loaded) -> Result<Database, CommandError> {
+    let plan = &loaded.plan;
     let url = open::database_url(global, plan)?;
     let if_running = match args.if_running {
         Some(IfRunningArg::Skip) => IfRunning::Skip,
         Some(IfRunningArg::Wait) => IfRunning::Wait,
         Some(IfRunningArg::Fail) => IfRunning::Fail,
+        Some(IfRunningArg::Join) => IfRunning::Join,
         None => plan.schedule.if_running,
     };
-    let opened = open::writing(global, &url, "run", Some(&plan.name), if_running == IfRunning::Wait).await;
-    opened.map_err(|mut error| {
+    let holder = Holder::this_process("run", Some(&plan.name)).with_plan_file(loaded.sha256);
+    let terms = open::terms(global)?;
+    let opened = match if_running {
+        IfRunning::Join => Database::open_joining(&url, &holder, terms, args.accept_changes).await,
+        _ => Database::open_writing(&url, &holder, terms, if_running == IfRunning::Wait).await,
+    };
+    opened.map_err(|error| {
+        let mut error = open::open_error(&error);
         if error.exit == Exit::Held && if_running == IfRunning::Fail {
             error.exit = Exit::Internal;
         }
@@ -105,8 +113,8 @@ async fn execute(
     drop(rows);
     (loaded.plan.entries, loaded.source) = Default::default();
     let (loaded, plan) = (&loaded, &loaded.plan);
-    let run =
-        prepare(loaded, database, &mut survey, &selected, kept).await.map_err(|error| open::database_error(&error))?;
+    let run = write_down(loaded, database, &mut survey, &selected, kept).await;
+    let run = run.map_err(|error| open::database_error(&error))?;
     let migrations = only_selected(survey.migrations, &selected);
     let board = Arc::new(board(&migrations));
     let reporter = reporter(global, loaded, database, run, Arc::clone(&board))?;
@@ -155,6 +163,20 @@ fn kept(rows: &HashMap<Uuid, Row>, planned: &[Uuid], survey: &Survey) -> Vec<Row
     kept.retain(|row| row.completed_ms.is_some());
     kept.sort_unstable_by_key(|row| row.id);
     kept.into_iter().cloned().collect()
+}
+
+/// [`prepare`], by one runner at a time.
+async fn write_down(
+    loaded: &Loaded,
+    database: &Database,
+    survey: &mut Survey,
+    selected: &[bool],
+    kept: Vec<Row>,
+) -> Result<Uuid, DatabaseError> {
+    let lock = database.lock_plans().await?;
+    let run = prepare(loaded, database, survey, selected, kept).await;
+    lock.release().await;
+    run
 }
 
 /// Writes down what the plan wants now: entries, new rows, rows that cannot start, and the run itself.

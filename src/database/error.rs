@@ -10,6 +10,9 @@ use super::trouble::{Trouble, distrust, trouble};
 use crate::sql::Distrust;
 use crate::state::State;
 
+const PLAN_CHANGED: &str = "start it when that run has ended; or add --accept-changes: each goes on with its own version, \
+                            and the plan is what the newest says";
+
 /// Why a database could not be opened. `database` is its URL as shown to people.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -27,6 +30,20 @@ pub enum OpenError {
         database: String,
         /// What the lock file says, as written there; empty if its writer had no time yet.
         holder: String,
+    },
+    /// A run wants to join others, and it is a file.
+    #[error("the database `{database}` is a file, which one run at a time may write: nobody can join it")]
+    NoJoining {
+        /// The URL.
+        database: String,
+    },
+    /// A run wants to join one that works on another version of the plan file.
+    #[error("the plan file is not the one that {holder} works on")]
+    PlanChanged {
+        /// The URL.
+        database: String,
+        /// Who works on the other version.
+        holder: Box<Holder>,
     },
     /// Opened for reading, and it has no tables: the process that was making it was killed.
     #[error("the database `{database}` was never finished: the run that was making it was killed")]
@@ -155,6 +172,10 @@ impl OpenError {
         Some(match self {
             Self::Absent { .. } => "`backhaul run PLAN` creates it; `--database URL` names another one",
             Self::Held { .. } => "reading commands such as `backhaul status` work meanwhile",
+            Self::NoJoining { .. } => {
+                "name a PostgreSQL or MySQL database with `--database URL`, or write `if_running: wait`"
+            }
+            Self::PlanChanged { .. } => PLAN_CHANGED,
             Self::Unfinished { .. } => "`backhaul run PLAN` finishes it",
             Self::Outdated { .. } => "`backhaul run PLAN` brings it up to date",
             Self::Newer { .. } => "use the newer version, or another database with `--database URL`",

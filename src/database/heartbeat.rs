@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sea_orm::{DatabaseConnection, DbErr};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::clock::{ServerClock, boot_ms};
 use super::connect::Connector;
+use super::lock::Holder;
+use super::server::Lock;
 use super::{runner, server};
 use crate::lease::{self, Terms};
 
@@ -20,18 +22,30 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Longest wait for the server to let this process out.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
 
+/// Whether a lease holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Held,
+    /// Until somebody asks for it again.
+    Lapsed,
+    /// It will not be had again.
+    Lost,
+}
+
 /// The lease of this process, as everybody in it may look at it.
 #[derive(Debug)]
 pub(super) struct Lease {
     /// By [`boot_ms`].
     stop_at_ms: AtomicU64,
-    /// Whether it holds, for who waits for a change.
-    holds: watch::Sender<bool>,
+    /// For who waits for a change.
+    standing: watch::Sender<Standing>,
+    wanted: Notify,
 }
 
 impl Lease {
     fn granted(lease: lease::Lease) -> Self {
-        Self { stop_at_ms: AtomicU64::new(lease.stop_at_ms()), holds: watch::Sender::new(true) }
+        let standing = watch::Sender::new(Standing::Held);
+        Self { stop_at_ms: AtomicU64::new(lease.stop_at_ms()), standing, wanted: Notify::new() }
     }
 
     /// Whether this process may write to stores and catalogs, at this very instant.
@@ -41,19 +55,33 @@ impl Lease {
 
     /// Comes back when it does not hold any more.
     pub(super) async fn lapsed(&self) {
+        self.wait_for(|standing| standing != Standing::Held).await;
+    }
+
+    /// Asks for it again; whether it holds.
+    pub(super) async fn regained(&self) -> bool {
+        self.wanted.notify_one();
+        self.wait_for(|standing| standing != Standing::Lapsed).await == Standing::Held
+    }
+
+    async fn wait_for(&self, wanted: impl Fn(Standing) -> bool) -> Standing {
+        let mut standing = self.standing.subscribe();
         // The sender is here, so this cannot end otherwise.
-        let mut holds = self.holds.subscribe();
-        let _changed = holds.wait_for(|holds| !holds).await;
+        standing.wait_for(|standing| wanted(*standing)).await.map_or(Standing::Lost, |standing| *standing)
     }
 
     fn renewed(&self, lease: lease::Lease) {
         self.stop_at_ms.store(lease.stop_at_ms(), Ordering::Release);
-        self.holds.send_if_modified(|holds| !std::mem::replace(holds, true));
+        self.is_now(Standing::Held);
     }
 
-    fn lapse(&self) {
+    fn lapse(&self, standing: Standing) {
         self.stop_at_ms.store(0, Ordering::Release);
-        self.holds.send_if_modified(|holds| std::mem::replace(holds, false));
+        self.is_now(standing);
+    }
+
+    fn is_now(&self, standing: Standing) {
+        self.standing.send_if_modified(|was| std::mem::replace(was, standing) != standing);
     }
 }
 
@@ -69,6 +97,7 @@ impl Heartbeat {
     pub(super) fn start(
         connector: Connector,
         id: Uuid,
+        holder: Holder,
         terms: Terms,
         granted: lease::Lease,
         clock: Arc<ServerClock>,
@@ -76,7 +105,7 @@ impl Heartbeat {
         let lease = Arc::new(Lease::granted(granted));
         let ending = CancellationToken::new();
         let (done, ended) = oneshot::channel();
-        let beat = Beat { connector, id, terms, clock, lease: Arc::clone(&lease), granted, connection: None };
+        let beat = Beat { connector, id, holder, terms, clock, lease: Arc::clone(&lease), granted, connection: None };
         let until = ending.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name("heartbeat".to_owned()).spawn(move || {
@@ -108,6 +137,7 @@ impl Drop for Heartbeat {
 struct Beat {
     connector: Connector,
     id: Uuid,
+    holder: Holder,
     terms: Terms,
     clock: Arc<ServerClock>,
     lease: Arc<Lease>,
@@ -117,45 +147,95 @@ struct Beat {
 
 impl Beat {
     async fn run(mut self, ending: CancellationToken) {
+        while !ending.is_cancelled() {
+            self.hold(&ending).await;
+            self.lease.lapse(Standing::Lapsed);
+            tokio::select! {
+                () = ending.cancelled() => {}
+                () = self.lease.wanted.notified() => self.enter_again(&ending).await,
+            }
+        }
+        self.lease.lapse(Standing::Lost);
+        // Best effort: a lease that is not given back ends by itself.
+        if let Ok(connection) = self.connection().await {
+            let _removed = tokio::time::timeout(LEAVE_PATIENCE, runner::remove(&connection, self.id)).await;
+        }
+    }
+
+    /// Renews the lease, until it is over.
+    async fn hold(&mut self, ending: &CancellationToken) {
         let mut next_try_ms = self.granted.renew_at_ms();
         while !ending.is_cancelled() {
             if boot_ms() >= next_try_ms {
                 let asked_ms = boot_ms();
                 match self.renew().await {
-                    Ok(true) => {
+                    // Who was late for it has been told so, whatever the database says.
+                    Ok(true) if self.granted.holds(boot_ms()) => {
                         self.granted = lease::Lease::granted(self.terms, asked_ms);
                         self.lease.renewed(self.granted);
                         next_try_ms = self.granted.renew_at_ms();
                     }
                     // It is over: others may have come.
-                    Ok(false) => {
-                        self.lease.lapse();
-                        ending.cancelled().await;
-                    }
+                    Ok(_) => return,
                     Err(_) => {
                         self.connection = None;
-                        next_try_ms = boot_ms() + self.terms.heartbeat_ms() / 10;
+                        next_try_ms = boot_ms() + self.retry_ms();
                     }
                 }
             }
             let now = boot_ms();
             if !self.granted.holds(now) {
-                self.lease.lapse();
+                return;
             }
-            let mut wait = LOOK_EVERY.min(Duration::from_millis(next_try_ms.saturating_sub(now)));
-            if self.granted.holds(now) {
-                wait = wait.min(Duration::from_millis(self.granted.stop_at_ms() - now));
-            }
+            let wait = LOOK_EVERY.min(Duration::from_millis(next_try_ms.saturating_sub(now)));
+            let wait = wait.min(Duration::from_millis(self.granted.stop_at_ms() - now));
             tokio::select! {
                 () = ending.cancelled() => {}
                 () = tokio::time::sleep(wait.max(Duration::from_millis(1))) => {}
             }
         }
-        self.lease.lapse();
-        // Best effort: a lease that is not given back ends by itself.
-        if let Ok(connection) = self.connection().await {
-            let _removed = tokio::time::timeout(LEAVE_PATIENCE, runner::remove(&connection, self.id)).await;
+    }
+
+    /// Takes the lease anew, however long the server stays away.
+    async fn enter_again(&mut self, ending: &CancellationToken) {
+        while !ending.is_cancelled() {
+            let asked_ms = boot_ms();
+            let patience = server::CONNECT_PATIENCE;
+            let entered = tokio::time::timeout(patience, self.try_to_enter()).await;
+            match entered.unwrap_or_else(|_| Err(server::late(patience))) {
+                Ok(Some(true)) => {
+                    self.granted = lease::Lease::granted(self.terms, asked_ms);
+                    return self.lease.renewed(self.granted);
+                }
+                Ok(Some(false)) => {
+                    self.lease.lapse(Standing::Lost);
+                    return ending.cancelled().await;
+                }
+                Ok(None) => {}
+                // With the connection goes whatever lock it has.
+                Err(_) => self.connection = None,
+            }
+            tokio::select! {
+                () = ending.cancelled() => {}
+                () = tokio::time::sleep(Duration::from_millis(self.retry_ms())) => {}
+            }
         }
+    }
+
+    /// None while another process is at the list.
+    async fn try_to_enter(&mut self) -> Result<Option<bool>, DbErr> {
+        let connection = self.connection().await?;
+        if !server::try_lock(&connection, Lock::Runners).await? {
+            return Ok(None);
+        }
+        let entered = runner::enter_again(&connection, self.id, &self.holder, self.terms).await?;
+        runner::look_at_clock(&connection, &self.clock).await?;
+        server::unlock(&connection, Lock::Runners).await?;
+        Ok(Some(entered))
+    }
+
+    const fn retry_ms(&self) -> u64 {
+        self.terms.heartbeat_ms() / 10 + 1
     }
 
     async fn connection(&mut self) -> Result<DatabaseConnection, DbErr> {

@@ -8,6 +8,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::id::Sha256Digest;
+
 /// Longest lock file that is shown, in bytes.
 const HOLDER_BYTES_MAX: u64 = 4096;
 
@@ -23,6 +25,9 @@ pub struct Holder {
     /// The plan it works on.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub plan: Option<String>,
+    /// Digest of the plan file.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub plan_sha256: Option<String>,
     /// When it took the lock, RFC 3339.
     pub started: String,
 }
@@ -36,8 +41,21 @@ impl Holder {
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             command: command.to_owned(),
             plan: plan.map(str::to_owned),
+            plan_sha256: None,
             started: jiff::Timestamp::now().round(jiff::Unit::Second).unwrap_or_default().to_string(),
         }
+    }
+
+    /// The same, with the version of the plan that it works on.
+    #[must_use]
+    pub fn with_plan_file(self, sha256: Sha256Digest) -> Self {
+        Self { plan_sha256: Some(sha256.to_string()), ..self }
+    }
+
+    /// Whether a run of this holder's may work beside `other` on a server: both run the same plan.
+    pub(super) fn may_join(&self, other: &Self) -> bool {
+        let is_run = |holder: &Self| holder.command == "run" && holder.plan.is_some();
+        is_run(self) && is_run(other) && self.plan == other.plan
     }
 
     /// A lock file's text for people, whatever is in it.
@@ -122,6 +140,7 @@ mod tests {
             host: "db1".into(),
             command: "run".into(),
             plan: Some("nightly".into()),
+            plan_sha256: None,
             started: "2026-11-23T01:00:00Z".into(),
         }
     }

@@ -16,6 +16,7 @@ mod file;
 mod heartbeat;
 mod lock;
 mod open;
+mod others;
 mod planned;
 mod row;
 mod runner;
@@ -48,6 +49,7 @@ pub use error::{DatabaseError, OpenError};
 pub use facts::{Copied, CopyStart, PartRow, RecordPlace};
 pub use file::SQLITE_MIN;
 pub use lock::Holder;
+pub use others::{Others, Owned, PlanLock};
 pub use row::Row;
 pub use runs::{NewRun, Run};
 pub use standing::{Standing, Standings};
@@ -127,6 +129,19 @@ impl Database {
             None => std::future::pending().await,
         }
         self.lease_error()
+    }
+
+    /// Takes the lease anew after it ended, once everything is cut off that was done under it: until then nobody does, so
+    /// that nothing which still believed in the old one can take the new one for it. Waits for a server that does not
+    /// answer. What others have claimed meanwhile is theirs.
+    ///
+    /// # Errors
+    /// [`DatabaseError::LeaseEnded`] when others have come who need the database for themselves, or the server stays
+    /// away.
+    pub async fn regain_lease(&self) -> Result<(), DatabaseError> {
+        let Some(lease) = &self.inner.lease else { return Ok(()) };
+        let regained = tokio::time::timeout(self.patience(), lease.regained());
+        if regained.await.unwrap_or(false) { Ok(()) } else { Err(self.lease_error()) }
     }
 
     /// This process is about to end: from now on a server that does not answer is not waited for much longer.

@@ -9,7 +9,8 @@ use sea_orm::DatabaseConnection;
 use super::connect::Connector;
 use super::error::OpenError;
 use super::lock::Holder;
-use super::runner::{self, Runner};
+use super::runner::{self, Live, Runner};
+use super::server::Lock;
 use super::url::{DatabaseUrl, Place};
 use super::version::{Version, version};
 use super::writer::Hold;
@@ -19,6 +20,14 @@ use crate::sql::Address;
 
 /// Between two looks at a server where others are writing, or making the tables.
 const POLL: Duration = Duration::from_millis(250);
+
+/// What a command that wants to write does about others that are writing to the same server.
+#[derive(Debug, Clone, Copy)]
+enum Others {
+    Leave,
+    Wait,
+    Join { accept_changes: bool },
+}
 
 /// Longest wait for who makes the tables, or writes itself into the list.
 const LOCK_PATIENCE: Duration = Duration::from_mins(1);
@@ -35,7 +44,30 @@ impl Database {
     pub async fn open_writing(url: &DatabaseUrl, holder: &Holder, terms: Terms, wait: bool) -> Result<Self, OpenError> {
         match url.place() {
             Place::File(path) => Self::write_file(&url.to_string(), path, holder, wait).await,
-            Place::Server(address) => Self::write_server(&url.to_string(), address, holder, terms, wait).await,
+            Place::Server(address) => {
+                let others = if wait { Others::Wait } else { Others::Leave };
+                Self::write_server(&url.to_string(), address, holder, terms, others).await
+            }
+        }
+    }
+
+    /// Opens a database on a server as [`Database::open_writing`] does, beside any runs of the same plan; with
+    /// `accept_changes`, also beside those of another version of the plan file.
+    ///
+    /// # Errors
+    /// [`OpenError::NoJoining`] for a file; [`OpenError::PlanChanged`]; `Held` by a run of another plan, or by a command
+    /// that is no run; else as [`Database::open_writing`].
+    pub async fn open_joining(
+        url: &DatabaseUrl,
+        holder: &Holder,
+        terms: Terms,
+        accept_changes: bool,
+    ) -> Result<Self, OpenError> {
+        match url.place() {
+            Place::File(_) => Err(OpenError::NoJoining { database: url.to_string() }),
+            Place::Server(address) => {
+                Self::write_server(&url.to_string(), address, holder, terms, Others::Join { accept_changes }).await
+            }
         }
     }
 
@@ -82,7 +114,7 @@ impl Database {
         match self.inner.connector.place() {
             Place::File(path) => file::writer(&name, path),
             Place::Server(_) => match runner::live(&self.inner.readers).await {
-                Ok(live) => Ok(live.first().map(|holder| Holder::describe(holder))),
+                Ok(live) => Ok(live.first().map(|live| live.holder.to_string())),
                 Err(error) => Err(OpenError::of_server(&name, error)),
             },
         }
@@ -114,7 +146,7 @@ impl Database {
         address: &Address,
         holder: &Holder,
         terms: Terms,
-        wait: bool,
+        others: Others,
     ) -> Result<Self, OpenError> {
         let of_sql = |error| OpenError::of_server(name, error);
         server::probe(name, address).await?;
@@ -122,18 +154,18 @@ impl Database {
         let connection = connector.writing().await.map_err(of_sql)?;
         let (mut began, mut runner) = (Instant::now(), None);
         while runner.is_none() {
-            if !server::try_lock(&connection).await.map_err(of_sql)? {
+            if !server::try_lock(&connection, Lock::Runners).await.map_err(of_sql)? {
                 if began.elapsed() > LOCK_PATIENCE {
                     return Err(OpenError::Held { database: name.to_owned(), holder: String::new() });
                 }
                 tokio::time::sleep(POLL).await;
                 continue;
             }
-            let entered = enter(name, &connection, &connector, holder, terms).await;
+            let entered = enter(name, &connection, &connector, holder, terms, others).await;
             // A connection that broke has given its lock back.
-            let unlocked = server::unlock(&connection).await;
+            let unlocked = server::unlock(&connection, Lock::Runners).await;
             match entered {
-                Err(OpenError::Held { .. }) if wait => tokio::time::sleep(POLL).await,
+                Err(OpenError::Held { .. }) if matches!(others, Others::Wait) => tokio::time::sleep(POLL).await,
                 entered => runner = Some(entered?),
             }
             unlocked.map_err(of_sql)?;
@@ -151,6 +183,7 @@ async fn enter(
     connector: &Connector,
     holder: &Holder,
     terms: Terms,
+    others: Others,
 ) -> Result<Runner, OpenError> {
     let of_sql = |error| OpenError::of_server(name, error);
     let version = version(connection).await.map_err(of_sql)?;
@@ -158,10 +191,22 @@ async fn enter(
     if version != Version::Current {
         Migrator::up(connection, None).await.map_err(of_sql)?;
     }
-    if let Some(other) = runner::live(connection).await.map_err(of_sql)?.into_iter().next() {
-        return Err(OpenError::Held { database: name.to_owned(), holder: other });
+    for Live { holder: other, .. } in runner::live(connection).await.map_err(of_sql)? {
+        let database = name.to_owned();
+        let Others::Join { accept_changes } = others else { return Err(held(database, &other)) };
+        if !holder.may_join(&other) {
+            return Err(held(database, &other));
+        }
+        if !accept_changes && other.plan_sha256 != holder.plan_sha256 {
+            return Err(OpenError::PlanChanged { database, holder: Box::new(other) });
+        }
     }
     Runner::enter(connection, connector, holder, terms).await.map_err(of_sql)
+}
+
+fn held(database: String, holder: &Holder) -> OpenError {
+    let holder = serde_json::to_string(holder).expect("texts and a number are JSON");
+    OpenError::Held { database, holder }
 }
 
 /// Refuses what this version must not change.

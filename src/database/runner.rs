@@ -62,6 +62,7 @@ impl Runner {
                 Column::Pid,
                 Column::StartedMs,
                 Column::LeaseUntilMs,
+                Column::PlanSha256,
             ])
             .values_panic([
                 id.to_string().into(),
@@ -71,13 +72,14 @@ impl Runner {
                 i64::from(holder.pid).into(),
                 now(),
                 now().add(lease_ms(terms)),
+                holder.plan_sha256.clone().into(),
             ])
             .to_owned();
         connection.execute(&insert).await?;
         let clock = Arc::new(ServerClock::default());
         look_at_clock(connection, &clock).await?;
         let lease = lease::Lease::granted(terms, asked_ms);
-        let heartbeat = Heartbeat::start(connector.clone(), id, terms, lease, Arc::clone(&clock))
+        let heartbeat = Heartbeat::start(connector.clone(), id, holder.clone(), terms, lease, Arc::clone(&clock))
             .map_err(|error| DbErr::Custom(format!("cannot start a thread: {error}")))?;
         Ok(Self { id, clock, heartbeat })
     }
@@ -112,6 +114,28 @@ pub(super) async fn renew(connection: &DatabaseConnection, id: Uuid, terms: Term
     Ok(connection.execute(&update).await?.rows_affected() == 1)
 }
 
+/// Takes a lease anew after it was over; false where others who came meanwhile cannot be worked beside, or where it has
+/// left the list. Only while the lock is held.
+pub(super) async fn enter_again(
+    connection: &DatabaseConnection,
+    id: Uuid,
+    holder: &Holder,
+    terms: Terms,
+) -> Result<bool, DbErr> {
+    let me = id.to_string();
+    let others = live(connection).await?;
+    if others.iter().any(|other| other.id != me && !holder.may_join(&other.holder)) {
+        return Ok(false);
+    }
+    let until = server::now(connection.get_database_backend()).add(lease_ms(terms));
+    let update = Query::update()
+        .table(Runners)
+        .value(Column::LeaseUntilMs, until)
+        .and_where(Expr::col(Column::Id).eq(me))
+        .to_owned();
+    Ok(connection.execute(&update).await?.rows_affected() == 1)
+}
+
 /// Sets a clock by the server's.
 pub(super) async fn look_at_clock(connection: &DatabaseConnection, clock: &ServerClock) -> Result<(), DbErr> {
     let before = boot_ms();
@@ -129,30 +153,38 @@ pub(super) async fn remove(connection: &DatabaseConnection, id: Uuid) -> Result<
     Ok(())
 }
 
-/// Those in the list whose leases are not over, oldest first, each as the JSON of a [`Holder`].
-pub(super) async fn live(connection: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
+/// A runner whose lease is not over.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) id: String,
+    pub(super) holder: Holder,
+}
+
+/// Those in the list whose leases are not over, oldest first.
+pub(super) async fn live(connection: &impl ConnectionTrait) -> Result<Vec<Live>, DbErr> {
     let question = Query::select()
         .columns([Column::Pid, Column::StartedMs])
-        .columns([Column::Host, Column::Command, Column::Plan])
+        .columns([Column::Host, Column::Command, Column::Plan, Column::PlanSha256, Column::Id])
         .from(Runners)
         .and_where(Expr::col(Column::LeaseUntilMs).gt(server::now(connection.get_database_backend())))
         .order_by(Column::StartedMs, Order::Asc)
         .order_by(Column::Id, Order::Asc)
         .to_owned();
-    connection.query_all(&question).await?.iter().map(holder).collect()
+    let read = |row: &QueryResult| Ok(Live { id: row.try_get_by_index(6)?, holder: holder(row)? });
+    connection.query_all(&question).await?.iter().map(read).collect()
 }
 
-fn holder(row: &QueryResult) -> Result<String, DbErr> {
+fn holder(row: &QueryResult) -> Result<Holder, DbErr> {
     let (pid, started_ms): (i64, i64) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
     let started = jiff::Timestamp::from_millisecond(started_ms).unwrap_or_default();
-    let holder = Holder {
+    Ok(Holder {
         pid: u32::try_from(pid).unwrap_or_default(),
         host: row.try_get_by_index(2)?,
         command: row.try_get_by_index(3)?,
         plan: row.try_get_by_index(4)?,
+        plan_sha256: row.try_get_by_index(5)?,
         started: started.round(jiff::Unit::Second).unwrap_or_default().to_string(),
-    };
-    serde_json::to_string(&holder).map_err(|error| DbErr::Json(error.to_string()))
+    })
 }
 
 /// Whether the row of `backups` that a statement looks at is claimed by a runner whose lease is not over, by the

@@ -147,30 +147,49 @@ async fn one<T: sea_orm::TryGetable>(
     answer.ok_or_else(|| DbErr::RecordNotFound("an answer".to_owned()))?.try_get_by_index(0)
 }
 
-/// Of `pg_advisory_lock`, which is the database's own: "backhaul".
-const POSTGRES_LOCK: i64 = 0x6261_636b_6861_756c;
+/// What one process at a time may do to a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lock {
+    /// Change the tables, or enter the list of runners.
+    Runners,
+    /// Write down what a plan wants.
+    Plans,
+}
 
-/// Takes the lock that guards the tables and the list of runners, which is the connection's; whether it was free.
-pub(super) async fn try_lock(connection: &impl ConnectionTrait) -> Result<bool, DbErr> {
+impl Lock {
+    /// Of `pg_advisory_lock`, which is the database's own: "backhaul", and "backplan".
+    const fn postgres(self) -> i64 {
+        match self {
+            Self::Runners => 0x6261_636b_6861_756c,
+            Self::Plans => 0x6261_636b_706c_616e,
+        }
+    }
+
+    /// Locks of `MySQL` are the whole server's, and their names short.
+    fn mysql(self) -> Expr {
+        Expr::cust(match self {
+            Self::Runners => "CONCAT('backhaul ', SHA1(DATABASE()))",
+            Self::Plans => "CONCAT('backhaul plans ', SHA1(DATABASE()))",
+        })
+    }
+}
+
+/// Takes a lock, which is the connection's; whether it was free.
+pub(super) async fn try_lock(connection: &impl ConnectionTrait, lock: Lock) -> Result<bool, DbErr> {
     if connection.get_database_backend() == DbBackend::Postgres {
-        let lock = Func::cust("pg_try_advisory_lock").arg(POSTGRES_LOCK);
+        let lock = Func::cust("pg_try_advisory_lock").arg(lock.postgres());
         return one(connection, &Query::select().expr(lock).to_owned()).await;
     }
-    let lock = Func::cust("GET_LOCK").arg(mysql_lock()).arg(0);
+    let lock = Func::cust("GET_LOCK").arg(lock.mysql()).arg(0);
     Ok(one::<Option<i64>>(connection, &Query::select().expr(lock).to_owned()).await? == Some(1))
 }
 
-pub(super) async fn unlock(connection: &impl ConnectionTrait) -> Result<(), DbErr> {
+pub(super) async fn unlock(connection: &impl ConnectionTrait, lock: Lock) -> Result<(), DbErr> {
     let unlock = match connection.get_database_backend() {
-        DbBackend::Postgres => Func::cust("pg_advisory_unlock").arg(POSTGRES_LOCK),
-        _ => Func::cust("RELEASE_LOCK").arg(mysql_lock()),
+        DbBackend::Postgres => Func::cust("pg_advisory_unlock").arg(lock.postgres()),
+        _ => Func::cust("RELEASE_LOCK").arg(lock.mysql()),
     };
     connection.query_one(&Query::select().expr(unlock).to_owned()).await.map(drop)
-}
-
-/// Locks of `MySQL` are the whole server's, and their names short.
-fn mysql_lock() -> Expr {
-    Expr::cust("CONCAT('backhaul ', SHA1(DATABASE()))")
 }
 
 /// The names of all tables in the database; of `PostgreSQL` in the schema that new ones would come into.

@@ -1,14 +1,14 @@
 //! One attempt of one copy: claim, stream, checkpoint, and the row that says how it ended.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedSender;
 use uuid::Uuid;
 
+use super::row_checkpoint::RowCheckpoint;
 use super::{Ended, Engine, StepEnd, Task};
-use crate::copy::{self, Checkpoint, CopyError, Job, Part, Receipt, Resume};
-use crate::database::{Claim, Copied, CopyStart, DatabaseError, PartRow, Row};
+use crate::copy::{self, CopyError, Job, Receipt, Resume};
+use crate::database::{Claim, Copied, CopyStart, DatabaseError, Row};
 use crate::event::Event;
 use crate::failure::{Cause, Failure};
 use crate::id::Key;
@@ -27,7 +27,7 @@ pub(super) async fn run(
     moved: UnboundedSender<u32>,
 ) -> Ended {
     let Task { row, source, target, object, .. } = task;
-    let mut step = Step { engine, ready, attempt, row, source, target, object, moved };
+    let mut step = Step { engine, ready, attempt, row, source, target, object, moved, taken: None };
     let (outcome, claim) = step.attempt().await?;
     Ok(vec![StepEnd { ready, outcome, row: step.row, claim }])
 }
@@ -45,12 +45,17 @@ struct Step {
     object: Option<SourceObject>,
     /// Told once the bytes are where they should be.
     moved: UnboundedSender<u32>,
+    /// The claim under which what is left of an earlier attempt is looked at; none where there is nothing.
+    taken: Option<Claim>,
 }
 
 type StepOutcome = Result<(Outcome, Option<Claim>), DatabaseError>;
 
 impl Step {
     async fn attempt(&mut self) -> StepOutcome {
+        if !self.take_over().await? {
+            return Ok((Outcome::Held, None));
+        }
         let Some(object) = self.object.clone() else { return self.failed_unclaimed(unknown_source()).await };
         let (source, target) = match self.stores().await {
             Ok(stores) => stores,
@@ -73,7 +78,7 @@ impl Step {
         }
         crate::fault::point("before-claim");
         let Some(claim) = self.claim(&job).await? else {
-            return Ok((Outcome::Stopped, None));
+            return Ok((Outcome::Held, None));
         };
         crate::fault::point("after-claim");
         self.tell_start(&job, restart);
@@ -98,10 +103,25 @@ impl Step {
                 self.engine.database.drained(claim).await?;
                 Ok((Outcome::Stopped, None))
             }
-            Err(CopyError::Lost(error)) => error.map_or(Ok((Outcome::Stopped, None)), Err),
+            Err(CopyError::Lost(error)) => error.map_or(Ok((Outcome::Held, None)), Err),
             Err(CopyError::Failed(failure)) => self.failed(claim, failure).await,
             Err(CopyError::StartAgain(failure)) => self.start_again(claim, &target, &job, failure).await,
         }
+    }
+
+    /// Where others may work on it, too: takes what was begun before as its own, and reads how far it is only then, since
+    /// whoever had it may have gone on until a moment ago. False if another has it.
+    async fn take_over(&mut self) -> Result<bool, DatabaseError> {
+        if !self.engine.is_shared() || self.row.upload_token.is_none() {
+            return Ok(true);
+        }
+        let database = &self.engine.database;
+        let Some(claim) = database.take_over_copy(&self.row, self.engine.claimant).await? else { return Ok(false) };
+        let Some(row) = database.rows(&[self.row.id]).await?.pop() else { return Ok(false) };
+        let is_mine = row.claim == claim.token();
+        self.row = row;
+        self.taken = Some(claim);
+        Ok(is_mine)
     }
 
     /// How the object is to lie in the target, and the segments that it has in its source.
@@ -227,7 +247,7 @@ impl Step {
             in_parts: has_rows_of_parts(&job.layout),
         };
         if !self.engine.database.copied(claim, copied).await? {
-            return Ok((Outcome::Stopped, None));
+            return Ok((Outcome::Held, None));
         }
         crate::fault::point("after-copied");
         self.row.state = State::Saving;
@@ -256,7 +276,9 @@ impl Step {
             return Ok((Outcome::Stopped, None));
         }
         let abandoned = !transient && self.abandon().await;
-        database.failed(claim, State::Building, &failure, !abandoned).await?;
+        if !database.failed(claim, State::Building, &failure, !abandoned).await? {
+            return Ok((Outcome::Held, None));
+        }
         self.row.state = State::Failed;
         self.engine.tell_failure(self.ready, failure);
         Ok((Outcome::Failed, None))
@@ -293,7 +315,7 @@ impl Step {
             fresh: true,
         };
         if !self.engine.database.restart_copy(claim, &start).await? {
-            return Ok((Outcome::Stopped, None));
+            return Ok((Outcome::Held, None));
         }
         self.row.upload_token = Some(start.upload_token);
         self.row.upload_id = None;
@@ -312,6 +334,9 @@ impl Step {
 
     /// A failure before the row was claimed: nothing of it was changed.
     async fn failed_unclaimed(&mut self, failure: Failure) -> StepOutcome {
+        if let Some(claim) = self.taken {
+            return self.failed(claim, failure).await;
+        }
         if let Some(delay_ms) = self.next_attempt_in(failure.cause) {
             self.engine.tell_retry(self.ready, self.attempt, delay_ms, &failure);
             return Ok((Outcome::RetryAt(delay_ms), None));
@@ -319,7 +344,9 @@ impl Step {
         if failure.cause.is_transient() && self.engine.stop.draining().is_cancelled() {
             return Ok((Outcome::Stopped, None));
         }
-        self.engine.database.cannot_start(&self.row, &failure).await?;
+        if !self.engine.database.cannot_start(&self.row, &failure).await? {
+            return Ok((Outcome::Held, None));
+        }
         self.row.state = State::Failed;
         self.engine.tell_failure(self.ready, failure);
         Ok((Outcome::Failed, None))
@@ -333,67 +360,4 @@ fn unknown_source() -> Failure {
 /// Whether each part of a copy is written down: not that of an object that is copied whole.
 fn has_rows_of_parts(layout: &Layout) -> bool {
     matches!(layout, Layout::Segments(_)) || layout.parts() > 1
-}
-
-/// A copy's checkpoints as rows.
-struct RowCheckpoint<'a> {
-    engine: &'a Engine,
-    item: u32,
-    claim: Claim,
-    /// Bytes read from the source that no row counts yet.
-    unrecorded: AtomicU64,
-    /// As the row has it.
-    upload_id: Mutex<Option<String>>,
-}
-
-impl<'a> RowCheckpoint<'a> {
-    const fn new(engine: &'a Engine, item: u32, claim: Claim, upload_id: Option<String>) -> Self {
-        Self { engine, item, claim, unrecorded: AtomicU64::new(0), upload_id: Mutex::new(upload_id) }
-    }
-
-    fn upload_id(&self) -> Option<String> {
-        self.upload_id.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set_upload_id(&self, upload: &Upload) {
-        self.upload_id.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&upload.upload_id);
-    }
-
-    fn unrecorded(&self) -> u64 {
-        self.unrecorded.swap(0, Ordering::Relaxed)
-    }
-}
-
-impl Checkpoint for RowCheckpoint<'_> {
-    type Error = DatabaseError;
-
-    async fn begun(&self, upload: &Upload) -> Result<bool, DatabaseError> {
-        self.set_upload_id(upload);
-        match &upload.upload_id {
-            Some(upload_id) => self.engine.database.upload_begun(self.claim, upload_id).await,
-            None => Ok(true),
-        }
-    }
-
-    async fn part_done(&self, part: &Part, upload: &Upload) -> Result<bool, DatabaseError> {
-        let row = PartRow {
-            number: part.number,
-            size: part.stored.size,
-            reference: part.stored.reference.is_some().then(|| part.stored.to_text()),
-            sha256_state: part.state.clone(),
-        };
-        self.set_upload_id(upload);
-        let upload_id = upload.upload_id.as_deref();
-        self.engine.database.part_done(self.claim, row, upload_id, self.unrecorded()).await
-    }
-
-    fn stored(&self, bytes: u64) {
-        self.engine.board.set_stored(self.item, bytes);
-    }
-
-    fn read(&self, bytes: u64) {
-        self.unrecorded.fetch_add(bytes, Ordering::Relaxed);
-        self.engine.board.bytes_read.fetch_add(bytes, Ordering::Relaxed);
-        self.engine.board.add_moving(self.item, bytes);
-    }
 }

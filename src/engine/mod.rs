@@ -4,8 +4,10 @@
 mod attempts;
 mod copy_step;
 mod limits;
+mod others;
 mod register_step;
 pub mod retry;
+mod row_checkpoint;
 mod stop;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -29,6 +31,8 @@ use crate::regions::Regions;
 use crate::schedule::{Fact, Outcome, Ready, Schedule};
 use crate::state::State;
 use crate::survey::{Migration, SourceObject};
+
+use others::Watch;
 
 pub use limits::RunLimits;
 pub use stop::Stop;
@@ -154,17 +158,21 @@ pub async fn run(engine: Arc<Engine>, tasks: Vec<Task>) -> Result<u64, DatabaseE
         claims: HashMap::new(),
         siblings,
         draining: false,
+        watch: Watch::default(),
     };
-    let clock = Arc::clone(&run.engine);
     // A task of its own, beside the steps on their threads: the main thread would have to be woken for each end of one.
     let running = tokio::spawn(async move {
-        tokio::select! {
-            ended = run.go() => ended?,
-            () = clock.limits.follow_the_clock() => {}
+        let engine = Arc::clone(&run.engine);
+        run.watch_others();
+        loop {
+            tokio::select! {
+                ended = run.go() => return ended.map(|()| run.started),
+                () = engine.limits.follow_the_clock() => {}
+                _ = engine.database.lease_ended() => {}
+            }
             // Others may have its work: all steps are cut off, and nothing of theirs is written any more.
-            error = clock.database.lease_ended() => return Err(error),
+            run.begin_anew().await?;
         }
-        Ok(run.started)
     });
     match running.await {
         Ok(started) => started,
@@ -195,6 +203,7 @@ struct Run {
     /// Positions of the tasks that copy the same object.
     siblings: HashMap<(usize, Key), Vec<usize>>,
     draining: bool,
+    watch: Watch,
 }
 
 impl Run {
@@ -227,6 +236,7 @@ impl Run {
                         self.schedule.moved(position);
                     }
                 }
+                seen = self.watch.seen() => self.saw(seen?),
                 () = stop.draining().cancelled(), if !self.draining => {}
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
@@ -328,12 +338,14 @@ impl Run {
             }
         };
         for end in ends {
+            self.watch.touch(end.ready.position);
             self.tasks[end.ready.position as usize].row = what_is_still_asked(end.row);
             let outcome = match end.outcome {
                 Outcome::RetryAt(delay_ms) if !self.draining => {
                     self.claims.extend(end.claim.map(|claim| (end.ready, claim)));
                     Outcome::RetryAt(self.now_ms() + delay_ms)
                 }
+                Outcome::Held if !self.engine.is_shared() => Outcome::Stopped,
                 Outcome::RetryAt(_) => {
                     self.engine.give_back(end.ready.step, end.claim).await?;
                     Outcome::Stopped

@@ -34,8 +34,10 @@ pub(super) async fn run(engine: Arc<Engine>, ledgers: Ledgers, target: usize, ba
     if let Err(error) = registry.settle(entries.iter().map(|entry| &entry.row)).await {
         return failed(&engine, entries, &error.0).await;
     }
-    // One batch a target at a time: nobody else wants this ledger meanwhile.
+    // One batch a target at a time: nobody else wants this ledger meanwhile. What was to be recorded before, by another
+    // runner perhaps, may be in the catalog since.
     let known = ledgers.lock().unwrap_or_else(PoisonError::into_inner).remove(&target);
+    let known = known.filter(|_| entries.iter().all(|entry| entry.row.record.is_none()));
     let ledger = match known {
         Some(ledger) => ledger,
         None => match registry.ledger(engine.tenants.get(&target)).await {
@@ -71,7 +73,7 @@ pub(super) async fn run(engine: Arc<Engine>, ledgers: Ledgers, target: usize, ba
             (Some(record), _) => done.push((entry, record)),
             (None, Some(failure)) => ends.push(failed_one(&engine, entry, &failure).await?),
             // Not ours any more when it was to be claimed.
-            (None, None) => ends.push(end(entry, Outcome::Stopped)),
+            (None, None) => ends.push(end(entry, Outcome::Held)),
         }
     }
     ends.extend(completed(&engine, done).await?);
@@ -144,7 +146,7 @@ async fn completed(engine: &Engine, entries: Vec<(Entry, Entered)>) -> Ended {
     crate::fault::point("after-completed");
     let ends = entries.into_iter().zip(completed).map(|((mut entry, entered), completed)| {
         if !completed {
-            return end(entry, Outcome::Stopped);
+            return end(entry, Outcome::Held);
         }
         entry.row.state = State::Completed;
         entry.row.record = entered.record;
@@ -180,10 +182,13 @@ async fn failed_one(engine: &Engine, entry: Entry, failure: &Failure) -> Result<
 }
 
 async fn gave_up(engine: &Engine, mut entry: Entry, failure: Failure) -> Result<StepEnd, DatabaseError> {
-    match entry.claim {
+    let gave_up = match entry.claim {
         Some(claim) => engine.database.failed(claim, State::Saving, &failure, false).await?,
         None => engine.database.cannot_start(&entry.row, &failure).await?,
     };
+    if !gave_up {
+        return Ok(end(entry, Outcome::Held));
+    }
     entry.row.state = State::Failed;
     engine.tell_failure(entry.ready, failure);
     Ok(end(entry, Outcome::Failed))

@@ -187,6 +187,8 @@ pub enum IfRunning {
     Wait,
     /// Fails with exit code 1.
     Fail,
+    /// Works beside runs of the same plan, on a database of a server.
+    Join,
 }
 
 /// One item of `backups:`.

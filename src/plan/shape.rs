@@ -209,7 +209,7 @@ pub(super) static SCHEDULE: Shape = shape(
         key("cron", Kind::Cron, "When it runs: minute, hour, day, month, weekday."),
         key("time_zone", Kind::TimeZone, "Of the cron line and of timetables: an IANA name such as Europe/Berlin.").default("UTC"),
         key("stop_after", Kind::Duration, "A run drains and ends after this time; the next one goes on.").default("never"),
-        key("if_running", Kind::Choice(&["skip", "wait", "fail"], &["join"]), "What a second run does: leave with exit code 5 (`skip`), wait for the first to end (`wait`), or fail with exit code 1 (`fail`).").default("skip"),
+        key("if_running", Kind::Choice(&["skip", "wait", "fail", "join"], &[]), "What a second run does: leave with exit code 5 (`skip`), wait for the first to end (`wait`), fail with exit code 1 (`fail`), or work beside runs of the same plan (`join`; PostgreSQL and MySQL only).").default("skip"),
     ],
 );
 

@@ -288,3 +288,87 @@ proptest! {
         prop_assert_eq!(world.run(&facts, &mut tries, usize::MAX)?, world.expected());
     }
 }
+
+#[test]
+fn what_another_runner_has_is_waited_for() {
+    let facts = vec![fact(State::New, None, 0, 1), fact(State::New, Some(0), 0, 1)];
+    let mut schedule = Schedule::new(facts, slots(8));
+    assert_eq!(schedule.start_copies(0), [copy(0), copy(1)]);
+    // The claim of the parent was refused.
+    schedule.ended(copy(0), Outcome::Held);
+    schedule.ended(copy(1), Outcome::Done);
+    assert!(!schedule.is_finished(), "the other may die");
+    assert_eq!(schedule.held().collect::<Vec<_>>(), [0]);
+    assert_eq!(schedule.start_copies(0), []);
+    assert_eq!(schedule.registrable(0), [], "a child is registered after its parent");
+
+    schedule.elsewhere(0, Elsewhere::Held(State::Saving));
+    assert_eq!(schedule.registrable(0), []);
+    schedule.elsewhere(0, Elsewhere::Free(State::Completed));
+    assert_eq!(schedule.start_registers(0, 1, 100), [register(1)]);
+    schedule.ended(register(1), Outcome::Done);
+    assert!(schedule.is_finished());
+}
+
+#[test]
+fn what_a_dead_runner_had_is_taken_over_and_what_it_gave_up_is_not() {
+    let facts = vec![fact(State::New, None, 0, 1); 4];
+    let mut schedule = Schedule::new(facts, slots(8));
+    for position in 0..4 {
+        schedule.elsewhere(position, Elsewhere::Held(State::Building));
+    }
+    assert_eq!(schedule.start_copies(0), []);
+    schedule.elsewhere(0, Elsewhere::Free(State::Building));
+    schedule.elsewhere(1, Elsewhere::Free(State::New));
+    schedule.elsewhere(2, Elsewhere::Free(State::Saving));
+    schedule.elsewhere(3, Elsewhere::Failed);
+    assert_eq!(schedule.start_copies(0), [copy(0), copy(1)]);
+    assert_eq!(schedule.start_registers(0, 1, 100), [register(2)]);
+    assert_eq!(schedule.held().count(), 0);
+    for ready in [copy(0), copy(1)] {
+        schedule.ended(ready, Outcome::Failed);
+    }
+    schedule.ended(register(2), Outcome::Done);
+    assert!(schedule.is_finished());
+}
+
+#[test]
+fn of_what_is_busy_here_nothing_is_heard() {
+    let mut schedule = Schedule::new(vec![fact(State::New, None, 0, 1); 2], slots(1));
+    assert_eq!(schedule.start_copies(0), [copy(0)]);
+    schedule.elsewhere(0, Elsewhere::Free(State::New));
+    schedule.ended(copy(0), Outcome::RetryAt(50));
+    schedule.elsewhere(0, Elsewhere::Held(State::Building));
+    assert!(schedule.is_busy(0) && !schedule.is_busy(1));
+    assert_eq!(schedule.held().count(), 0);
+    assert_eq!(schedule.start_copies(50), [copy(1)]);
+    schedule.ended(copy(1), Outcome::Done);
+    assert_eq!(schedule.start_copies(50), [copy(0)]);
+}
+
+#[test]
+fn steps_that_were_cut_off_start_again_from_what_their_rows_say() {
+    let facts = vec![fact(State::New, None, 0, 1), fact(State::Saving, None, 0, 1), fact(State::New, None, 0, 1)];
+    let mut schedule = Schedule::new(facts, slots(1));
+    assert_eq!(schedule.start_copies(0), [copy(0)]);
+    assert_eq!(schedule.start_registers(0, 1, 100), [register(1)]);
+    schedule.moved(0);
+    assert_eq!(schedule.start_copies(0), [copy(2)]);
+    schedule.cut_off();
+    // Its copy was whole; another runner has taken what was to be registered; nobody has the third.
+    schedule.elsewhere(0, Elsewhere::Free(State::Saving));
+    schedule.elsewhere(1, Elsewhere::Held(State::Saving));
+    schedule.elsewhere(2, Elsewhere::Free(State::Building));
+    assert_eq!(schedule.start_copies(0), [copy(2)], "and its slot is free");
+    assert_eq!(schedule.registrable(0), [(1, 1, true)]);
+    assert_eq!(schedule.start_registers(0, 1, 100), [register(0)]);
+}
+
+#[test]
+fn who_drains_does_not_wait_for_others() {
+    let mut schedule = Schedule::new(vec![fact(State::New, None, 0, 1)], slots(1));
+    schedule.elsewhere(0, Elsewhere::Held(State::Building));
+    assert!(!schedule.is_finished());
+    schedule.drain();
+    assert!(schedule.is_finished());
+}

@@ -15,6 +15,7 @@ pub(in crate::database) struct Model {
     pub pid: i64,
     pub started_ms: i64,
     pub lease_until_ms: i64,
+    pub plan_sha256: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]

@@ -173,3 +173,23 @@ async fn folders_are_no_databases() {
         assert!(matches!(error, OpenError::NotAFile { .. }), "{error}");
     }
 }
+
+#[tokio::test]
+async fn nobody_joins_a_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = url_in(&folder, "x.db");
+    let error = Database::open_joining(&url, &holder(), Terms::DEFAULT, true).await.expect_err("a file");
+    let path = folder.path().join("x.db");
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "the database `sqlite://{}` is a file, which one run at a time may write: nobody can join it",
+            path.display()
+        )
+    );
+    assert_eq!(
+        error.hint(),
+        Some("name a PostgreSQL or MySQL database with `--database URL`, or write `if_running: wait`")
+    );
+    assert!(!path.exists(), "nothing was made");
+}

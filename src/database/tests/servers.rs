@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use super::super::{Database, DatabaseError, DatabaseUrl, Holder, OpenError};
 use super::proxy::Proxy;
 use super::{Fixture, PLAN, Place, claims, commits, copied, holder, part, planning, row, run, sequences, start, steps};
+use crate::id::Sha256Digest;
 use crate::lease::Terms;
 use crate::state::State;
 use database_server::{DatabaseServer, Kind};
@@ -117,6 +118,9 @@ const CASES: &[(&str, Case)] = &[
     ("reading_makes_nothing", |on| Box::pin(reading_makes_nothing(on))),
     ("tables_of_others_are_left_alone", |on| Box::pin(tables_of_others_are_left_alone(on))),
     ("a_lease_that_is_over_lets_others_in", |on| Box::pin(a_lease_that_is_over_lets_others_in(on))),
+    ("runs_of_one_plan_join_and_nobody_else", |on| Box::pin(runs_of_one_plan_join_and_nobody_else(on))),
+    ("a_lease_is_regained_when_it_is_asked_for", |on| Box::pin(a_lease_is_regained_when_it_is_asked_for(on))),
+    ("plans_are_written_down_by_one_at_a_time", |on| Box::pin(plans_are_written_down_by_one_at_a_time(on))),
     ("long_texts_and_sizes_come_back", |on| Box::pin(long_texts_and_sizes_come_back(on))),
 ];
 
@@ -191,6 +195,98 @@ async fn a_lease_that_is_over_lets_others_in(on: Place) {
     assert!(first.check_lease().is_err());
     assert!(!first.copied(claim, copied()).await.expect("written"), "the late one changes nothing");
     assert!(second.check_lease().is_ok());
+}
+
+async fn runs_of_one_plan_join_and_nobody_else(on: Place) {
+    let url = server_of(on).new_database().await;
+    let join = |holder: Holder, accept| {
+        let url = url.clone();
+        async move { Database::open_joining(&url, &holder, Terms::DEFAULT, accept).await }
+    };
+    let version = |byte| holder().with_plan_file(Sha256Digest([byte; 32]));
+    let first = join(version(1), false).await.expect("the first needs nobody");
+    let second = join(version(1), false).await.expect("the same plan");
+    assert_ne!(first.runner(), second.runner());
+    let edited = join(version(2), false).await.expect_err("another version");
+    assert!(matches!(&edited, OpenError::PlanChanged { holder, .. } if holder.pid == std::process::id()), "{edited}");
+    let accepted = join(version(2), true).await.expect("it was said that it is known");
+    for other in [Holder::this_process("run", Some("another")), Holder::this_process("gc", Some(PLAN))] {
+        let held = join(other, true).await.expect_err("not beside runs of this plan");
+        assert!(matches!(held, OpenError::Held { .. }), "{held}");
+    }
+    let alone = Database::open_writing(&url, &version(1), Terms::DEFAULT, false).await.expect_err("not alone");
+    assert!(matches!(alone, OpenError::Held { .. }), "{alone}");
+
+    first.save_plan(PLAN, &[row("a")]).await.expect("saved");
+    let me = first.runner().expect("in the list");
+    let claim = first.claim_copy(&row("a"), me, &start("t")).await.expect("written").expect("free");
+    let seen = second.look_at_others(0, &[]).await.expect("readable");
+    assert_eq!(seen.live, [first.runner(), accepted.runner()].into_iter().flatten().collect());
+    let rows: Vec<_> = seen.changed.iter().map(|seen| (seen.id, seen.state, seen.claim)).collect();
+    assert_eq!(rows, [(claim.id(), State::Building, 1)]);
+    let asked = second.look_at_others(seen.at_ms + 3_600_000, &[claim.id()]).await.expect("readable");
+    assert_eq!(asked.changed, seen.changed, "what is asked for is told however old");
+    let later = second.look_at_others(seen.at_ms + 3_600_000, &[]).await.expect("readable");
+    assert_eq!(later.changed, []);
+    for database in [first, second, accepted] {
+        database.close().await;
+    }
+    Database::open_writing(&url, &holder(), Terms::DEFAULT, false).await.expect("all have left").close().await;
+}
+
+async fn a_lease_is_regained_when_it_is_asked_for(on: Place) {
+    let terms = Terms::new(Duration::from_secs(3), Duration::from_secs(1)).expect("terms");
+    let url = server_of(on).new_database().await;
+    let database = Database::open_joining(&url, &holder(), terms, false).await.expect("open");
+    database.save_plan(PLAN, &[row("a")]).await.expect("saved");
+    let me = database.runner().expect("in the list");
+    let claim = database.claim_copy(&row("a"), me, &start("t")).await.expect("written").expect("free");
+    let other = super::Connector::new(url.place().clone(), "other".into()).writing().await.expect("a connection");
+    let end = || other.execute_unprepared("UPDATE runners SET lease_until_ms = lease_until_ms - 60000");
+
+    end().await.expect("over");
+    database.lease_ended().await;
+    let beside = Database::open_joining(&url, &holder(), terms, false).await.expect("nobody is live");
+    let seen = beside.rows(&[claim.id()]).await.expect("readable").remove(0);
+    let theirs = beside.take_over_copy(&seen, beside.runner().expect("in it")).await.expect("written").expect("free");
+    assert!(database.check_lease().is_err(), "it is not had again before it is asked for");
+    database.regain_lease().await.expect("beside a run of the same plan");
+    assert!(database.check_lease().is_ok());
+    assert!(!database.copied(claim, copied()).await.expect("written"), "what it had is another's");
+    assert!(beside.copied(theirs, copied()).await.expect("written"));
+    beside.close().await;
+
+    // Somebody who needs the database alone has come.
+    end().await.expect("over");
+    database.lease_ended().await;
+    let gc = Holder::this_process("gc", None);
+    let alone = Database::open_writing(&url, &gc, terms, false).await.expect("nobody is live");
+    let error = database.regain_lease().await.expect_err("not beside it");
+    assert!(matches!(error, DatabaseError::LeaseEnded { .. }), "{error}");
+    assert!(alone.check_lease().is_ok());
+}
+
+async fn plans_are_written_down_by_one_at_a_time(on: Place) {
+    let url = server_of(on).new_database().await;
+    let first = Database::open_joining(&url, &holder(), Terms::DEFAULT, false).await.expect("open");
+    let second = Database::open_joining(&url, &holder(), Terms::DEFAULT, false).await.expect("open");
+    let lock = first.lock_plans().await.expect("free");
+    let waiting = second.lock_plans();
+    tokio::pin!(waiting);
+    assert!(tokio::time::timeout(Duration::from_millis(300), &mut waiting).await.is_err(), "the first has it");
+    lock.release().await;
+    waiting.await.expect("free").release().await;
+    let rows: Vec<_> = (0..300).map(|number| row(&format!("n{number}"))).collect();
+    let save = |database: Database| {
+        let rows = rows.clone();
+        async move {
+            let lock = database.lock_plans().await.expect("free in the end");
+            database.save_plan(PLAN, &rows).await.expect("saved");
+            lock.release().await;
+        }
+    };
+    tokio::join!(save(first.clone()), save(second.clone()));
+    assert_eq!(first.planned_rows(PLAN).await.expect("readable").len(), rows.len());
 }
 
 async fn long_texts_and_sizes_come_back(on: Place) {

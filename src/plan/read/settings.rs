@@ -96,6 +96,7 @@ impl<'s> Reader<'s> {
         schedule.if_running = match self.choice(&fields, "if_running") {
             Some("wait") => IfRunning::Wait,
             Some("fail") => IfRunning::Fail,
+            Some("join") => IfRunning::Join,
             _ => IfRunning::Skip,
         };
         schedule

@@ -78,6 +78,7 @@ impl WrittenSchedule {
             IfRunning::Skip => "skip",
             IfRunning::Wait => "wait",
             IfRunning::Fail => "fail",
+            IfRunning::Join => "join",
         };
         Self {
             cron: schedule.cron.clone(),

@@ -1,0 +1,31 @@
+//! Which version of its plan a runner works on.
+
+use sea_orm_migration::prelude::{
+    DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, Table, async_trait::async_trait,
+};
+use sea_orm_migration::schema::string_len_null;
+use sea_orm_migration::sea_orm::DbBackend;
+
+const COLUMN: &str = "plan_sha256";
+
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+#[async_trait]
+impl MigrationTrait for Migration {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        // ``MySQL`` cannot undo it where writing it down was cut off.
+        if manager.get_database_backend() == DbBackend::MySql && manager.has_column("runners", COLUMN).await? {
+            return Ok(());
+        }
+        manager.alter_table(Table::alter().table("runners").add_column(string_len_null(COLUMN, 64)).to_owned()).await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.alter_table(Table::alter().table("runners").drop_column(COLUMN).to_owned()).await
+    }
+}

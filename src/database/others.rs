@@ -1,0 +1,123 @@
+//! What other runners have done meanwhile, and what has to be done by one at a time.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use sea_orm::sea_query::{Expr, ExprTrait, Query};
+use sea_orm::{ColumnTrait, Condition, DatabaseConnection};
+use uuid::Uuid;
+
+use super::cells::Cells;
+use super::entity::backups::{Column, Entity as Backups};
+use super::planned::query;
+use super::server::{self, Lock};
+use super::{Database, DatabaseError, runner};
+use crate::state::State;
+
+/// Between two tries to get what another process has.
+const POLL: Duration = Duration::from_millis(100);
+
+/// How late the time that a row bears may be committed, and how far the clocks of two runners may be apart as they see
+/// their server's. What is missed is seen when its claim is refused.
+const SLACK_MS: i64 = 5_000;
+
+/// Of an [`Owned`].
+const COLUMNS: [Column; 3] = [Column::Id, Column::State, Column::Claim];
+
+/// The part of a row that tells whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owned {
+    /// The row.
+    pub id: Uuid,
+    /// Where it stands.
+    pub state: State,
+    /// Its claim.
+    pub claim: i64,
+}
+
+/// The other runners in the list, and what may have been changed by them.
+#[derive(Debug, Default)]
+pub struct Others {
+    /// Those whose leases are not over.
+    pub live: HashSet<Uuid>,
+    /// Rows that were changed, and those that were asked for.
+    pub changed: Vec<Owned>,
+    /// When they were looked at, for the next look.
+    pub at_ms: i64,
+}
+
+/// One process at a time has it: until it is given back, or the process ends.
+#[derive(Debug)]
+#[must_use]
+pub struct PlanLock {
+    connection: Option<DatabaseConnection>,
+}
+
+impl PlanLock {
+    /// Gives it back.
+    pub async fn release(self) {
+        if let Some(connection) = self.connection {
+            // A connection that is closed gives its locks back in any case.
+            let _unlocked = server::unlock(&connection, Lock::Plans).await;
+            let _closed = connection.close().await;
+        }
+    }
+}
+
+impl Database {
+    /// Waits until no other runner is writing down what its plan wants. Nothing has to be waited for in a file.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, or the other never ends.
+    pub async fn lock_plans(&self) -> Result<PlanLock, DatabaseError> {
+        if !self.inner.connector.is_shared() {
+            return Ok(PlanLock { connection: None });
+        }
+        let connection = self.inner.connector.writing().await.map_err(|error| self.error(error))?;
+        let began = Instant::now();
+        while !server::try_lock(&connection, Lock::Plans).await.map_err(|error| self.error(error))? {
+            if began.elapsed() > self.patience() {
+                return Err(self.error(server::late(self.patience())));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(PlanLock { connection: Some(connection) })
+    }
+
+    /// The other runners that are live, the rows that were changed since an earlier look (those that this process
+    /// changed among them; none while it is alone), and the rows `asked` for, in no order.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Unreadable`], and those of reading.
+    pub async fn look_at_others(&self, since_ms: i64, asked: &[Uuid]) -> Result<Others, DatabaseError> {
+        self.patiently(|| self.others(since_ms, asked)).await
+    }
+
+    /// [`Database::look_at_others`], once.
+    async fn others(&self, since_ms: i64, asked: &[Uuid]) -> Result<Others, DatabaseError> {
+        let at_ms = self.now_ms();
+        let snapshot = self.snapshot().await?;
+        let runners = runner::live(&snapshot).await.map_err(|error| self.error(error))?;
+        let ids = runners.iter().filter_map(|live| live.id.parse().ok());
+        let live: HashSet<Uuid> = ids.filter(|id| Some(*id) != self.runner()).collect();
+        let mut others = Others { live, changed: Vec::new(), at_ms };
+        if others.live.is_empty() && asked.is_empty() {
+            return Ok(others);
+        }
+        let mut which = Condition::any().add(Column::Id.is_in(asked.iter().map(Uuid::to_string)));
+        if !others.live.is_empty() {
+            which = which.add(Expr::col(Column::ChangedMs).gte(since_ms.saturating_sub(SLACK_MS)));
+        }
+        let question = Query::select().columns(COLUMNS).from(Backups).cond_where(which).to_owned();
+        let name = self.name();
+        for result in query(self, &snapshot, &question).await? {
+            let cells = Cells::of(&name, &result, &COLUMNS);
+            others.changed.push(Owned {
+                id: cells.parsed(Column::Id)?,
+                state: cells.parsed(Column::State)?,
+                claim: cells.get(Column::Claim)?,
+            });
+        }
+        Ok(others)
+    }
+}

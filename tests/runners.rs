@@ -1,0 +1,127 @@
+//! Several runners on one plan and one database: each migration is done once, whoever is killed or stopped meanwhile.
+//!
+//! A trigger in the database, which no runner can avoid, sees every change of a row: tokens only grow, states change
+//! legally, and nobody takes what a live runner has.
+
+mod support;
+
+#[path = "runners/bed.rs"]
+mod bed;
+#[path = "support/database_server.rs"]
+mod database_server;
+
+use std::time::Duration;
+
+use bed::{Bed, LEASE, Server};
+use database_server::Kind;
+use rustix::process::Signal;
+use support::{Running, wait_until};
+
+/// A server, or a word about why there is none.
+fn on(test: &str, kind: Kind, check: impl FnOnce(&Server)) {
+    match Server::start(kind) {
+        Ok(server) => check(&server),
+        Err(why) => support::skip(test, &why),
+    }
+}
+
+#[test]
+fn three_runners_share_a_plan_on_postgresql() {
+    on("runners on PostgreSQL", Kind::PostgreSql, |server| {
+        three_that_start_at_once_do_each_migration_once(server);
+        what_a_killed_runner_had_is_taken_over(server);
+        one_that_slept_past_its_lease_goes_on(server);
+        a_joiner_is_let_in_or_told_why_not(server);
+    });
+}
+
+#[test]
+fn three_runners_share_a_plan_on_mariadb() {
+    on("runners on MariaDB", Kind::MariaDb, |server| {
+        three_that_start_at_once_do_each_migration_once(server);
+        what_a_killed_runner_had_is_taken_over(server);
+        one_that_slept_past_its_lease_goes_on(server);
+    });
+}
+
+/// Takes out the first runner that is seen to have stored parts of what it copies.
+fn in_the_middle(bed: &Bed<'_>, runners: &mut Vec<Running>) -> Running {
+    let mut found = None;
+    wait_until("one has stored parts", || {
+        found = runners.iter().position(|runner| bed.parts_of(runner.pid()) > 1);
+        found.is_some()
+    });
+    runners.remove(found.expect("just seen"))
+}
+
+fn three_that_start_at_once_do_each_migration_once(server: &Server) {
+    let bed = Bed::new(server, "16MiB/s");
+    let runners: Vec<_> = (0..3).map(|_| bed.join()).collect();
+    for runner in runners {
+        runner.wait().expect(0);
+    }
+    bed.is_complete(0);
+    assert!(bed.owners().len() > 1, "one runner did all the work: {:?}", bed.owners());
+}
+
+fn what_a_killed_runner_had_is_taken_over(server: &Server) {
+    let bed = Bed::new(server, "2MiB/s");
+    let mut runners: Vec<_> = (0..3).map(|_| bed.join()).collect();
+    let victim = in_the_middle(&bed, &mut runners);
+    victim.signal(Signal::KILL);
+    assert_eq!(victim.wait().signal, Some(Signal::KILL.as_raw()));
+    for runner in runners {
+        runner.wait().expect(0);
+    }
+    bed.is_complete(1);
+    let taken_over = bed.taken_over_after();
+    assert!(!taken_over.is_empty(), "nothing had to be taken over");
+    for after in taken_over {
+        assert!(after < Duration::from_secs(5), "taken over {after:?} after the lease had ended");
+    }
+}
+
+fn one_that_slept_past_its_lease_goes_on(server: &Server) {
+    let bed = Bed::new(server, "2MiB/s");
+    let mut runners: Vec<_> = (0..3).map(|_| bed.join()).collect();
+    let sleeper = in_the_middle(&bed, &mut runners);
+    sleeper.signal(Signal::STOP);
+    let began = std::time::Instant::now();
+    wait_until("others have what it had", || bed.rows_of(sleeper.pid()) == 0);
+    assert!(began.elapsed() < LEASE + Duration::from_secs(7), "{:?}", began.elapsed());
+    sleeper.signal(Signal::CONT);
+    let ended = sleeper.wait().expect(0);
+    for runner in runners {
+        runner.wait().expect(0);
+    }
+    bed.is_complete(1);
+    assert!(!ended.stderr.contains("error"), "{ended}");
+}
+
+fn a_joiner_is_let_in_or_told_why_not(server: &Server) {
+    let bed = Bed::new(server, "2MiB/s");
+    let first = bed.join();
+    wait_until("it has begun", || bed.parts_of(first.pid()) > 0);
+    let refused = bed.run(&["--if-running", "skip"]).wait().expect(5);
+    assert!(refused.stderr.contains("is in use by `backhaul run` of plan `shared`"), "{refused}");
+
+    let plan = std::fs::read_to_string(bed.plan()).expect("the plan");
+    std::fs::write(bed.plan(), format!("{plan}# edited\n")).expect("writable");
+    let refused = bed.run(&["--if-running", "join"]).wait().expect(2);
+    let (pid, host) = (first.pid(), rustix::system::uname().nodename().to_string_lossy().into_owned());
+    let told =
+        format!("error: the plan file is not the one that `backhaul run` of plan `shared` (pid {pid} on {host}, ");
+    assert!(refused.stderr.starts_with(&told), "{refused}");
+    let hint = "hint: start it when that run has ended; or add --accept-changes: each goes on with its own version, and the \
+                plan is what the newest says\n";
+    assert!(refused.stderr.ends_with(hint), "{refused}");
+
+    let other = plan.replace("name: shared", "name: another");
+    std::fs::write(bed.plan(), other).expect("writable");
+    bed.run(&["--if-running", "join"]).wait().expect(5);
+
+    std::fs::write(bed.plan(), format!("{plan}# edited\n")).expect("writable");
+    bed.run(&["--if-running", "join", "--accept-changes"]).wait().expect(0);
+    first.wait().expect(0);
+    bed.is_complete(0);
+}
