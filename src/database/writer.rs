@@ -132,7 +132,8 @@ struct Task {
     broken: Option<DatabaseError>,
     /// Of the last transaction that a server has confirmed.
     sequence: i64,
-    /// The transaction after it, if nobody knows whether it was committed: what it answers if it was.
+    /// The transaction after it, if nobody knows whether it was committed: what it answers if it was. Empty once those
+    /// who waited were told that nobody knows.
     doubt: Option<Vec<Vec<bool>>>,
     hold: Hold,
 }
@@ -215,6 +216,9 @@ impl Task {
         if let Some(error) = &self.broken {
             return Err(error.clone());
         }
+        if let Some(answers) = &mut self.doubt {
+            answers.clear();
+        }
         let (mut tries, began) = (0, Instant::now());
         loop {
             tries += 1;
@@ -247,6 +251,7 @@ impl Task {
     async fn attempt(&mut self, batch: &[Operation]) -> Result<Vec<Vec<bool>>, DatabaseError> {
         if self.doubt.is_some()
             && let Some(answers) = self.settle().await?
+            && !answers.is_empty()
         {
             return Ok(answers);
         }

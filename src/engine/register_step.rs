@@ -80,8 +80,8 @@ pub(super) async fn run(engine: Arc<Engine>, ledgers: Ledgers, target: usize, ba
     Ok(ends)
 }
 
-/// The copies that those of a batch build on, where its store keeps links to them: as their rows say, else as the catalog
-/// does. What is found nowhere is left out. The inner error is one of the store.
+/// The copies that those of a batch build on: as their rows say, else as the catalog does. What is found nowhere, or is not
+/// what its record says, is left out. The inner error is one of the store.
 async fn parents(
     engine: &Engine,
     registry: &Registry,
@@ -89,12 +89,12 @@ async fn parents(
     rows: &[&Row],
 ) -> Result<Result<HashMap<Uuid, Parent>, Failure>, DatabaseError> {
     let mut parents = HashMap::new();
-    if !registry.links_parents() {
-        return Ok(Ok(parents));
-    }
     let mut ids: Vec<Uuid> = rows.iter().filter_map(|row| row.parent_id).collect();
     ids.sort_unstable();
     ids.dedup();
+    if ids.is_empty() {
+        return Ok(Ok(parents));
+    }
     for row in engine.database.rows(&ids).await? {
         if row.state == State::Completed {
             parents.extend(Registry::parent(&row).map(|parent| (row.id, parent)));
@@ -106,7 +106,7 @@ async fn parents(
         }
         match registry.recorded_parent(ledger, id).await {
             Ok(parent) => parents.extend(parent.map(|parent| (id, parent))),
-            Err(failure) if failure.cause == Cause::CopyMissing => {}
+            Err(failure) if matches!(failure.cause, Cause::CopyMissing | Cause::ParentMissing) => {}
             Err(failure) => return Ok(Err(failure)),
         }
     }

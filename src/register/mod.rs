@@ -121,22 +121,13 @@ impl Registry {
         parents: &HashMap<Uuid, Parent>,
         now_ms: i64,
     ) -> Result<Registered, CatalogError> {
-        match (&self.store, &self.trove) {
-            (Store::Swift(swift), Some(trove)) => Ok(trove::register(swift, trove, ledger, rows, parents).await),
-            (Store::Swift(swift), None) => {
-                let (linked, mut refused) = linked(swift, rows, parents).await;
-                let mut registered = records::register(&self.store, ledger, batch, &linked, now_ms).await?;
-                registered.refused.extend(refused.drain());
-                Ok(registered)
-            }
-            _ => records::register(&self.store, ledger, batch, rows, now_ms).await,
+        if let (Store::Swift(swift), Some(trove)) = (&self.store, &self.trove) {
+            return Ok(trove::register(swift, trove, ledger, rows, parents).await);
         }
-    }
-
-    /// Whether incrementals are linked to their parents here, so that [`Registry::register`] must know these.
-    #[must_use]
-    pub const fn links_parents(&self) -> bool {
-        matches!(self.store, Store::Swift(_))
+        let (linked, refused) = linked(&self.store, rows, parents).await;
+        let mut registered = records::register(&self.store, ledger, batch, &linked, now_ms).await?;
+        registered.refused.extend(refused);
+        Ok(registered)
     }
 
     /// Takes away what earlier batches of these rows left unpublished, if a crash ended them. Safe to repeat.
@@ -176,42 +167,62 @@ impl Registry {
         Some(Parent {
             record: row.registered_id.clone().unwrap_or_else(|| row.id.to_string()),
             location: row.location.clone()?,
-            etag: row.etag.clone()?,
+            etag: row.etag.clone().unwrap_or_default(),
         })
     }
 
     /// The registered copy `id` as a parent of others, where no row tells.
     ///
     /// # Errors
-    /// A failure of the step, where the copy's object cannot be seen.
+    /// A failure of the step, where the copy's object cannot be seen; [`Cause::ParentMissing`] where it is not what its
+    /// record says.
     pub async fn recorded_parent(&self, ledger: &Ledger, id: Uuid) -> Result<Option<Parent>, Failure> {
         let Some(record) = ledger.copy_of(id).filter(|record| record.is_restorable()) else { return Ok(None) };
         let key: Key = record.key()?;
         let facts = crate::store::Source::head(&self.store, &key).await.map_err(StoreError::of_target)?;
+        let other_size = record.bytes.is_some_and(|bytes| bytes != facts.size);
+        // Only Trove's records have the `ETag` of the object in this store.
+        let other_etag = self.trove.is_some() && record.checksum.as_ref().is_some_and(|etag| *etag != facts.etag);
+        if other_size || other_etag {
+            let message = format!("the parent's copy `{key}` is not what its record `{}` says", record.id);
+            return Err(Failure::new(Cause::ParentMissing, message));
+        }
         Ok(Some(Parent { record: record.id.to_string(), location: key.to_string(), etag: facts.etag }))
     }
 }
 
-/// Writes the links of incrementals, before a record says that they can be restored. Gives those whose links stand.
+/// Writes the links of incrementals where the store keeps links, before a record says that they can be restored. Gives
+/// those whose parents, and links, stand.
 async fn linked<'a>(
-    swift: &crate::store::SwiftStore,
+    store: &Store,
     rows: &[&'a Row],
     parents: &HashMap<Uuid, Parent>,
 ) -> (Vec<&'a Row>, HashMap<Uuid, Failure>) {
     let (mut linked, mut refused) = (Vec::with_capacity(rows.len()), HashMap::new());
     for row in rows {
-        let parent = row.parent_id.and_then(|id| parents.get(&id));
-        match parent {
-            None => linked.push(*row),
-            Some(_) => match links::link(swift, row, parent).await {
-                Ok(()) => linked.push(*row),
-                Err(failure) => {
-                    refused.insert(row.id, failure);
-                }
-            },
+        let link = match (row.parent_id.map(|parent| parents.get(&parent)), store) {
+            (Some(None), _) => Err(without_parent(row)),
+            (Some(parent), Store::Swift(swift)) => links::link(swift, row, parent).await,
+            _ => Ok(()),
+        };
+        match link {
+            Ok(()) => linked.push(*row),
+            Err(failure) => {
+                refused.insert(row.id, failure);
+            }
         }
     }
     (linked, refused)
+}
+
+/// An incremental alone cannot be restored.
+fn without_parent(row: &Row) -> Failure {
+    let message = format!(
+        "the parent of `{}` is not registered in region `{}`, or its copy is gone or is not what its record says",
+        row.name, row.region
+    );
+    Failure::new(Cause::ParentMissing, message)
+        .hint("put the parent into the plan; backhaul verify tells which copies are sound")
 }
 
 /// A store of one account names objects without it.

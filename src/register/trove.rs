@@ -6,7 +6,7 @@ use futures::stream::{self, StreamExt};
 use uuid::Uuid;
 
 use super::links::{Parent, link, location};
-use super::{Entered, Registered};
+use super::{Entered, Registered, without_parent};
 use crate::catalog::trove::{NewBackup, Trove};
 use crate::catalog::{Ledger, Record};
 use crate::database::Row;
@@ -58,8 +58,7 @@ async fn entered(
     parent: Option<&Parent>,
 ) -> Result<Entered, Failure> {
     if row.parent_id.is_some() && parent.is_none() {
-        let message = format!("the parent of `{}` is not registered in region `{}`", row.name, row.region);
-        return Err(Failure::new(Cause::ParentMissing, message));
+        return Err(without_parent(row));
     }
     link(store, row, parent).await?;
     if let Some(there) = ledger.copy_of(row.id) {

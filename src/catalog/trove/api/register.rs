@@ -19,6 +19,9 @@ use crate::openstack::Scope;
 /// How long a listing is believed: another run may be registering the same copies.
 const FRESH: Duration = Duration::from_secs(10);
 
+/// After an answer that did not come, how long Trove is given for what it may still be doing, before each look.
+const STILL_AT_WORK: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(4)];
+
 /// What lies in a project, once it was listed.
 pub(super) type Listing = Arc<Mutex<Option<Listed>>>;
 
@@ -64,12 +67,16 @@ impl TroveApi {
             }
             Err(trouble) => trouble,
         };
-        let refused = matches!(trouble.status(), Some(400..=499)) || matches!(trouble, Trouble::Session(_));
+        // Whoever tries again looks again.
+        *listing = None;
+        let refused = matches!(trouble.status(), Some(400..=407 | 409..=499)) || matches!(trouble, Trouble::Session(_));
         if !refused {
             // It may be there although nobody said so.
-            *listing = None;
-            if let Some(there) = find(self.listed(&scope, &mut listing).await?, &object) {
-                return same(there, backup);
+            for pause in STILL_AT_WORK {
+                tokio::time::sleep(pause).await;
+                if let Some(there) = find(self.listed(&scope, &mut None).await?, &object) {
+                    return same(there, backup);
+                }
             }
         }
         Err(not_registered(trouble, backup))
@@ -139,9 +146,9 @@ fn not_registered(trouble: Trouble, backup: &NewBackup) -> Failure {
             failure(Cause::NoCounterpart, format!("Trove refuses the datastore version: {words}"))
         }
         Some(500) => failure(
-            Cause::TargetUnwritable,
+            Cause::TargetError,
             format!(
-                "Trove answered 500 to the registration of `{}`; it does so for every object of several segments, whose \
+                "Trove answered 500 to the registration of `{}`; it always does so for an object of several segments, whose \
                  ETag has two characters more than its table holds",
                 backup.location
             ),
