@@ -187,6 +187,8 @@ impl DatabaseServer {
                 .arg(format!("--datadir={}", data.display()))
                 .arg(format!("--socket={}", folder.join("s").display()))
                 .arg(format!("--pid-file={}", folder.join("pid").display()))
+                // Another server of this user would clear what it finds there.
+                .arg(format!("--tmpdir={}", folder.display()))
                 .arg(format!("--init-file={}", folder.join("first.sql").display()))
                 .args(["--bind-address=127.0.0.1", "--skip-name-resolve", "--performance-schema=off"])
                 .args(["--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2"])
@@ -235,6 +237,7 @@ impl DatabaseServer {
                 as_nobody(&install)
                     .arg("--no-defaults")
                     .arg(format!("--datadir={}", data.display()))
+                    .arg(format!("--tmpdir={}", folder.display()))
                     .args(["--auth-root-authentication-method=socket", "--skip-test-db", "--skip-name-resolve"])
                     .output()
             }

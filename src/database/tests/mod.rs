@@ -4,7 +4,6 @@ mod claims;
 mod commits;
 mod opening;
 mod planning;
-mod proxy;
 mod sequences;
 mod servers;
 mod steps;

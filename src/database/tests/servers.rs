@@ -1,5 +1,7 @@
 //! The cases of the other files on real servers, and what only servers have.
 
+#[path = "../../../tests/support/database_proxy.rs"]
+mod database_proxy;
 #[path = "../../../tests/support/database_server.rs"]
 mod database_server;
 
@@ -12,11 +14,11 @@ use sea_orm::ConnectionTrait;
 use tokio::task::JoinSet;
 
 use super::super::{Database, DatabaseError, DatabaseUrl, Holder, OpenError};
-use super::proxy::Proxy;
 use super::{Fixture, PLAN, Place, claims, commits, copied, holder, part, planning, row, run, sequences, start, steps};
 use crate::id::Sha256Digest;
 use crate::lease::Terms;
 use crate::state::State;
+use database_proxy::Proxy;
 use database_server::{DatabaseServer, Kind};
 
 /// A test that runs anywhere.

@@ -1,13 +1,16 @@
 //! Stands between a database and its server, and loses what it is told to.
 
+#![allow(dead_code, reason = "each test binary uses its part of it")]
+
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
 /// Until the process ends.
-pub(super) struct Proxy {
-    pub(super) port: u16,
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
+    server: Arc<AtomicU16>,
     loses: Arc<Losses>,
 }
 
@@ -18,25 +21,37 @@ struct Losses {
 }
 
 impl Proxy {
-    pub(super) fn to(server: u16) -> Self {
+    pub(crate) fn to(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let (port, loses) = (listener.local_addr().expect("bound").port(), Arc::<Losses>::default());
         let of_connections = Arc::clone(&loses);
+        let server = Arc::new(AtomicU16::new(server));
+        let leads_to = Arc::clone(&server);
         std::thread::spawn(move || {
             for client in listener.incoming().filter_map(Result::ok) {
-                let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { continue };
+                let Ok(server) = TcpStream::connect(("127.0.0.1", leads_to.load(Ordering::SeqCst))) else { continue };
                 connect(&client, &server, &of_connections);
             }
         });
-        Self { port, loses }
+        Self { port, server, loses }
+    }
+
+    /// New connections go to another server.
+    pub(crate) fn lead_to(&self, server: u16) {
+        self.server.store(server, Ordering::SeqCst);
     }
 
     /// The next COMMIT arrives; its reply does not.
-    pub(super) fn swallow_next_commit(&self) {
+    pub(crate) fn swallow_next_commit(&self) {
         self.loses.next_commit.store(true, Ordering::SeqCst);
     }
 
-    pub(super) fn swallowed(&self) -> u64 {
+    /// Replies arrive again.
+    pub(crate) fn swallow_nothing(&self) {
+        self.loses.next_commit.store(false, Ordering::SeqCst);
+    }
+
+    pub(crate) fn swallowed(&self) -> u64 {
         self.loses.swallowed.load(Ordering::SeqCst)
     }
 }
@@ -48,7 +63,9 @@ fn connect(client: &TcpStream, server: &TcpStream, loses: &Arc<Losses>) {
     let (loses, is_dumb) = (Arc::clone(loses), Arc::clone(&dumb));
     std::thread::spawn(move || {
         pump(&mut from, &mut to, |bytes| {
-            let is_commit = bytes.windows(6).any(|word| word == b"COMMIT");
+            // And no `READ COMMITTED`, which a new connection begins with.
+            let is_commit = (0..bytes.len())
+                .any(|at| bytes[at..].strip_prefix(b"COMMIT").is_some_and(|rest| !rest.starts_with(b"TED")));
             if is_commit && loses.next_commit.swap(false, Ordering::SeqCst) {
                 is_dumb.store(true, Ordering::SeqCst);
                 loses.swallowed.fetch_add(1, Ordering::SeqCst);

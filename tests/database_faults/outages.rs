@@ -1,0 +1,95 @@
+//! Servers that are gone for a while, and replies that are lost.
+
+use std::time::Duration;
+
+use super::database_proxy::Proxy;
+use super::database_server::{DatabaseServer, Kind};
+use super::support::{self, wait_until};
+use super::{bed, in_the_middle, on_both, server, went_well};
+
+/// Shorter than the lease, which is 30 s: the runner keeps its work.
+const OUTAGE: Duration = Duration::from_secs(12);
+
+const KILLS: usize = 6;
+
+fn is_killed_again_and_again(kind: Kind) {
+    let Some(mut server) = server(kind, "a database server that is killed again and again") else { return };
+    let bed = bed(&server, server.port);
+    let mut running = in_the_middle(&bed);
+    let (mut kills, mut commits) = (0, 0);
+    while kills < KILLS && !running.has_ended() {
+        server.kill();
+        server.resume();
+        kills += 1;
+        // The next one strikes as soon as there was some progress.
+        wait_until("the run goes on", || {
+            let now = commits_of(&server);
+            running.has_ended() || std::mem::replace(&mut commits, now) < now
+        });
+    }
+    assert_eq!(kills, KILLS, "it has ended too soon");
+    went_well(&bed, running, &format!("{kind:?} killed {kills} times"));
+}
+
+#[test]
+fn a_server_is_killed_again_and_again() {
+    on_both(is_killed_again_and_again);
+}
+
+/// How many transactions the only runner has committed; 0 once it has left.
+fn commits_of(server: &DatabaseServer) -> i64 {
+    super::block_on(server.number(super::NAME, "SELECT COALESCE(MAX(sequence), 0) FROM commits")).unwrap_or_default()
+}
+
+fn is_down_for_a_while(kind: Kind) {
+    let Some(mut server) = server(kind, "a database server that is down for a while") else { return };
+    let bed = bed(&server, server.port);
+    let running = in_the_middle(&bed);
+    server.kill();
+    std::thread::sleep(OUTAGE);
+    server.resume();
+    went_well(&bed, running, &format!("{kind:?} down for {OUTAGE:?}"));
+}
+
+#[test]
+fn a_server_is_down_for_a_while() {
+    on_both(is_down_for_a_while);
+}
+
+fn replies_to_commits_are_lost_on(kind: Kind) {
+    let Some(server) = server(kind, "lost replies to commits") else { return };
+    let proxy = Proxy::to(server.port);
+    let bed = bed(&server, proxy.port);
+    let mut running = in_the_middle(&bed);
+    while !running.has_ended() {
+        let before = proxy.swallowed();
+        proxy.swallow_next_commit();
+        wait_until("a reply is lost", || proxy.swallowed() > before || running.has_ended());
+    }
+    // What the run's end left waiting must not meet who looks at the rows.
+    let swallowed = proxy.swallowed();
+    proxy.swallow_nothing();
+    assert!(swallowed >= 10, "only {swallowed} replies were lost");
+    went_well(&bed, running, &format!("{kind:?}: {swallowed} replies to COMMIT lost"));
+    assert_eq!(support::rows(&bed).0.iter().filter(|row| row.attempt != 1).count(), 0);
+}
+
+#[test]
+fn replies_to_commits_are_lost() {
+    on_both(replies_to_commits_are_lost_on);
+}
+
+/// `MariaDB` cannot undo tables: a first run that is killed leaves some, without the row that says that they are all.
+#[test]
+fn tables_of_mariadb_that_a_killed_run_left_are_finished() {
+    let Some(server) = server(Kind::MariaDb, "tables that a killed run left") else { return };
+    let bed = bed(&server, server.port);
+    bed.run().expect(0);
+    for statement in ["DROP TABLE commits, runners, plan_entries, parts, runs", "DELETE FROM seaql_migrations"] {
+        super::block_on(server.execute(super::NAME, statement));
+    }
+    let status = bed.command(&["status"]).arg(bed.plan()).output().expect("the binary starts");
+    let status = support::Output::of(status).expect(6);
+    assert!(status.stderr.contains("there is no database of Backhaul's at"), "{status}");
+    bed.completes(0, "after a run that was killed while it made its tables");
+}
