@@ -263,6 +263,64 @@ fn the_certificate_of_mariadb_is_verified() {
     certificates_are_verified(Kind::MariaDb);
 }
 
+/// A user whom the server lets in, and lets do this much.
+fn user_with(server: &DatabaseServer, name: &str, grants: &[&str]) -> String {
+    let (create, user) = match server.kind {
+        Kind::PostgreSql => (format!("CREATE ROLE {name} LOGIN PASSWORD 'root-pw'"), name.to_owned()),
+        Kind::MariaDb => {
+            let user = format!("{name}@'127.0.0.1'");
+            (format!("CREATE USER {user} IDENTIFIED BY 'root-pw'"), user)
+        }
+    };
+    let of_all = if server.kind == Kind::PostgreSql { "ALL TABLES IN SCHEMA public" } else { "t.*" };
+    block_on(async {
+        server.execute("t", &create).await;
+        for grant in grants {
+            server.execute("t", &format!("GRANT {grant} ON {of_all} TO {user}")).await;
+        }
+    });
+    server_url(server.kind, "127.0.0.1", server.port, "").replace("//root:", &format!("//{name}:"))
+}
+
+fn missing_rights_are_told_on(kind: Kind) {
+    let server = match DatabaseServer::start(kind) {
+        Ok(server) => server,
+        Err(why) => return support::skip("a user who may not", &why),
+    };
+    block_on(server.create("t"));
+    let (scheme, port) = (if kind == Kind::MariaDb { "mysql" } else { "postgres" }, server.port);
+    let refused = |name: &str, url: &str, of_postgresql: &str, of_mariadb: &str| {
+        let output = command(name, url).expect(6);
+        // The rest of the cause are the server's own words, which each version has its own way with.
+        let start = format!("error: the database `{scheme}://127.0.0.1:{port}/t` refuses\ncaused by: ");
+        let words = if kind == Kind::PostgreSql { of_postgresql } else { of_mariadb };
+        let hint = "\n\nhint: the user needs SELECT, INSERT, UPDATE and DELETE on Backhaul's tables, and CREATE for the \
+                    first run and after an upgrade";
+        let text = output.stderr.trim_end();
+        assert!(text.starts_with(&start) && text.contains(words) && text.ends_with(hint), "{kind:?}: {output}");
+    };
+
+    // No tables yet, and none may be made.
+    let rights: &[&str] = if kind == Kind::MariaDb { &["SELECT, INSERT, UPDATE, DELETE"] } else { &[] };
+    let works = user_with(&server, "works", rights);
+    refused("run", &works, "permission denied for schema public", "CREATE command denied to user 'works'");
+    command("run", &server.url("t", port)).expect(0);
+    // One right is missing, which shows in the middle only.
+    let lacks = user_with(&server, "lacks", &["SELECT, INSERT, DELETE"]);
+    refused("run", &lacks, "permission denied for table", "UPDATE command denied to user 'lacks'");
+    let looks = user_with(&server, "looks", &["SELECT"]);
+    command("status", &looks).expect(0);
+    refused("run", &looks, "permission denied for table", "command denied to user 'looks'");
+    let wrong = works.replace(":root-pw@", ":other-pw@");
+    refused("status", &wrong, "password authentication failed for user", "Access denied for user 'works'");
+}
+
+#[test]
+fn missing_rights_are_told() {
+    missing_rights_are_told_on(Kind::PostgreSql);
+    missing_rights_are_told_on(Kind::MariaDb);
+}
+
 /// Longer than one try to connect, and far shorter than a pool would wait.
 const SECONDS: Duration = Duration::from_secs(12);
 

@@ -12,6 +12,8 @@ use crate::state::State;
 
 const PLAN_CHANGED: &str = "start it when that run has ended; or add --accept-changes: each goes on with its own version, \
                             and the plan is what the newest says";
+const GRANTS: &str = "the user needs SELECT, INSERT, UPDATE and DELETE on Backhaul's tables, and CREATE for the first \
+                      run and after an upgrade";
 
 /// Why a database could not be opened. `database` is its URL as shown to people.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -216,8 +218,6 @@ impl OpenError {
     }
 
     pub(super) fn of_server(database: &str, source: DbErr) -> Self {
-        const GRANTS: &str = "the user needs SELECT, INSERT, UPDATE and DELETE on Backhaul's tables, and CREATE for the \
-                              first run and after an upgrade";
         let database = database.to_owned();
         if let Some(source) = distrust(&source) {
             return Self::Untrusted { database, source };
@@ -298,6 +298,15 @@ pub enum DatabaseError {
         #[source]
         source: DbErr,
     },
+    /// The server does not let this user do what is needed.
+    #[error("the database `{database}` refuses")]
+    NotAllowed {
+        /// The URL.
+        database: String,
+        /// What the server said.
+        #[source]
+        source: DbErr,
+    },
     /// The lease of this process may have ended, so others may have its work. Every later write fails with the same.
     #[error("the lease on the database `{database}` ended: it was not renewed in time")]
     LeaseEnded {
@@ -348,6 +357,7 @@ impl DatabaseError {
                 | Self::Unreachable { .. }
                 | Self::Contended { .. }
                 | Self::ReadOnly { .. }
+                | Self::NotAllowed { .. }
                 | Self::LeaseEnded { .. }
                 | Self::WentBack { .. }
         )
@@ -371,6 +381,7 @@ impl DatabaseError {
                 Some("look at the server, then run the same command again; copies are looked at anew")
             }
             Self::ReadOnly { .. } => Some("is it a replica? name the primary"),
+            Self::NotAllowed { .. } => Some(GRANTS),
             _ => None,
         }
     }
@@ -387,9 +398,8 @@ impl DatabaseError {
             }
             Trouble::Contended => Self::Contended { database, source },
             Trouble::ReadOnly => Self::ReadOnly { database, source },
-            Trouble::Unfinished | Trouble::NotAllowed | Trouble::NoSuchDatabase | Trouble::Other => {
-                Self::Sql { database, source }
-            }
+            Trouble::NotAllowed => Self::NotAllowed { database, source },
+            Trouble::Unfinished | Trouble::NoSuchDatabase | Trouble::Other => Self::Sql { database, source },
         }
     }
 
