@@ -304,8 +304,33 @@ async fn long_texts_and_sizes_come_back(on: Place) {
     assert_eq!(stored, super::Row { planned_ms: stored.planned_ms, changed_ms: stored.planned_ms, ..planned });
 }
 
+/// Nobody knows whether a write was committed, and who waited was told so: what is written next gets its own answers.
+async fn what_is_given_up_answers_nobody_else(server: &Server) {
+    let (name, port) = (server.new_name().await, server.with(|process| process.port));
+    let proxy = Proxy::to(port);
+    let url = server.url(&name, proxy.port);
+    let database = Database::open_writing(&url, &holder(), Terms::DEFAULT, false).await.expect("open");
+    database.save_plan(PLAN, &[row("a")]).await.expect("saved");
+    let claim = database.claim_copy(&row("a"), run(), &start("t")).await.expect("written").expect("free");
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    for number in [0, 2] {
+        proxy.lead_to(silent.local_addr().expect("bound").port());
+        proxy.swallow_next_commit();
+        database.hurry();
+        let error = database.part_done(claim, part(number), None, 1).await.expect_err("nobody knows");
+        assert!(error.is_unreachable(), "{error}");
+        proxy.lead_to(port);
+        assert_eq!(database.claim_copy(&row("a"), run(), &start("u")).await.expect("written"), None, "it is claimed");
+        assert!(database.part_done(claim, part(number + 1), None, 1).await.expect("written"));
+    }
+    let reader = Database::open_reading(&url).await.expect("readable");
+    assert_eq!(reader.parts(claim.id()).await.expect("readable"), (0..4).map(part).collect::<Vec<_>>());
+    database.close().await;
+}
+
 async fn faults_on(kind: Kind) {
     let Some((server, _end)) = Server::start("faults of a database server", kind) else { return };
+    what_is_given_up_answers_nobody_else(server).await;
     let name = server.new_name().await;
     let proxy = Proxy::to(server.with(|process| process.port));
     let url = server.url(&name, proxy.port);
