@@ -3,6 +3,7 @@
 use std::process::{Command, Stdio};
 
 use super::database_server::{DatabaseServer, Kind};
+use super::image::runs_on_a_root_that_is_read_only;
 use super::read;
 use super::support::{Bed, Layout, Options, Output, skip};
 
@@ -122,7 +123,8 @@ fn suffice(kind: Kind) {
     is_refused(bed.run());
     granted.update("GRANT");
 
-    bed.completes(1, "as the working role");
+    runs_on_a_root_that_is_read_only(&bed);
+    bed.is_complete(1, "as the working role");
     for command in ["status", "verify", "gc"] {
         Output::of(bed.command(&[command]).arg(bed.plan()).output().expect("it starts")).expect(0);
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::read;
-use super::support::Output;
+use super::support::{Bed, Output, Trace};
 
 #[test]
 fn bases_are_pinned_and_what_was_locked_is_built() {
@@ -42,4 +42,18 @@ fn the_context_has_what_the_build_needs() {
     let packages = metadata["packages"].as_array().expect("a list");
     assert!(packages.iter().any(|package| package["name"] == "backhaul"), "{said}");
     assert!(packages.iter().any(|package| package["name"] == "migrations"), "{said}");
+}
+
+/// A run of a plan whose database is on a server opens nothing for writing but what is in its stores.
+pub(super) fn runs_on_a_root_that_is_read_only(bed: &Bed) {
+    let trace = Trace::new(bed, "open,openat,creat,mkdir");
+    trace.run(bed).expect(0);
+    let log = trace.log();
+    assert!(log.contains("O_RDONLY"), "nothing was traced: {log}");
+    // Stores are opened as folders, and written to from there.
+    let by_path = log.lines().filter(|call| !call.contains("openat(") || call.contains("openat(AT_FDCWD, "));
+    let writes = by_path.filter(|call| ["O_WRONLY", "O_RDWR", "creat(", "mkdir("].iter().any(|way| call.contains(way)));
+    let own = format!("\"{}", bed.path().display());
+    let others: Vec<&str> = writes.filter(|call| !call.contains(&own) && !call.contains("\"/dev/null\"")).collect();
+    assert_eq!(others, Vec::<&str>::new());
 }
