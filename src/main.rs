@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use backhaul::cli::Cli;
+use backhaul::report::printable;
 use backhaul::{commands, exit::Exit};
 use clap::Parser;
 
@@ -37,7 +38,9 @@ fn main() -> ExitCode {
 }
 
 fn fail(text: &str, exit: Exit) -> ExitCode {
+    // Names and what servers say are in it, and a terminal obeys what it reads.
+    let lines: Vec<_> = text.lines().map(printable).collect();
     // Nobody may be there to read it.
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", lines.join("\n"));
     exit.into()
 }

@@ -50,8 +50,11 @@ fn regions_file(named: Option<&Path>) -> Result<PathBuf, CommandError> {
     let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let config = folder("XDG_CONFIG_HOME").or_else(|| folder("HOME").map(|home| home.join(".config")));
     config.map(|config| config.join("backhaul/regions.yaml")).ok_or_else(|| {
-        CommandError::new(Exit::Usage, "no place for regions.yaml: `HOME` is not set")
-            .hint("name a plan or a regions file with --regions")
+        CommandError::new(
+            Exit::Usage,
+            "no place for regions.yaml: neither `XDG_CONFIG_HOME` nor `HOME` is an absolute path",
+        )
+        .hint("name a plan or a regions file with --regions")
     })
 }
 

@@ -12,7 +12,7 @@ use crate::exit::Exit;
 use crate::lease::Terms;
 use crate::plan::{self, Loaded, Plan, Reference, RegionIndex, Timetable};
 use crate::regions::{Regions, process_environment};
-use crate::report::Style;
+use crate::report::{Style, printable};
 use crate::throttle::Throttle;
 
 use super::complain;
@@ -28,7 +28,7 @@ pub(super) fn plan(global: &Global, path: &Path) -> Result<Loaded, CommandError>
             complain(&refused.render(colour()));
             let count = refused.problems.len() + refused.omitted;
             let problems = if count == 1 { "1 problem".to_owned() } else { format!("{count} problems") };
-            Err(CommandError::new(Exit::Usage, format!("{} has {problems}; nothing was touched", path.display())))
+            Err(CommandError::new(Exit::Usage, format!("{} has {problems}; nothing was touched", shown(path))))
         }
     }
 }
@@ -42,9 +42,14 @@ pub(super) fn regions_file(global: &Global, path: &Path) -> Result<Loaded, Comma
         }
         Err(refused) => {
             complain(&refused.render(colour()));
-            Err(CommandError::new(Exit::Usage, format!("{} says no regions; nothing was touched", path.display())))
+            Err(CommandError::new(Exit::Usage, format!("{} says no regions; nothing was touched", shown(path))))
         }
     }
+}
+
+/// A path within a line of ours, which nothing in its name may end.
+fn shown(path: &Path) -> String {
+    printable(&path.to_string_lossy()).into_owned()
 }
 
 fn warn(global: &Global, loaded: &Loaded, path: &Path) {

@@ -49,7 +49,7 @@ pub enum UrlError {
     #[error("`{0}` is no file that can be a database")]
     NotAFile(String),
     /// Neither `$XDG_STATE_HOME` nor `$HOME` is an absolute path.
-    #[error("no place for the database: `HOME` is not set; name one with `--database sqlite://PATH`")]
+    #[error("no place for the database: neither `XDG_STATE_HOME` nor `HOME` is an absolute path")]
     NoHome,
 }
 

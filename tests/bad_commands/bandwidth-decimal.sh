@@ -1,0 +1,1 @@
+backhaul run --bandwidth 5MB/s plan.yaml

@@ -1,0 +1,1 @@
+backhaul run --bandwidth NaN plan.yaml

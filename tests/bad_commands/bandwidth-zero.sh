@@ -1,0 +1,1 @@
+backhaul run --bandwidth 0 plan.yaml

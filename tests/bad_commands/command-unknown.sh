@@ -1,0 +1,1 @@
+backhaul rnu plan.yaml

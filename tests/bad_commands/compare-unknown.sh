@@ -1,0 +1,1 @@
+backhaul compare --from here --to nowhere plan.yaml

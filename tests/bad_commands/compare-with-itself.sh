@@ -1,0 +1,1 @@
+backhaul compare --from here --to here plan.yaml

@@ -1,0 +1,1 @@
+backhaul run --concurrency 100000 plan.yaml

@@ -1,0 +1,1 @@
+backhaul run --concurrency=-1 plan.yaml

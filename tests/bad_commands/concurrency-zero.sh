@@ -1,0 +1,1 @@
+backhaul run --concurrency=0 plan.yaml

@@ -1,0 +1,1 @@
+backhaul run --database sqlite:/dev/null plan.yaml

@@ -1,0 +1,2 @@
+mkdir folder.db
+backhaul run --database sqlite:folder.db plan.yaml

@@ -1,0 +1,1 @@
+backhaul run --database sqlite::memory: plan.yaml

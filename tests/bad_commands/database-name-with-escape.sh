@@ -1,0 +1,1 @@
+backhaul status --database "sqlite:$(printf "\\033[2Jx")" plan.yaml

@@ -1,0 +1,1 @@
+backhaul run --database "sqlite:a.db?mode=rwc" plan.yaml

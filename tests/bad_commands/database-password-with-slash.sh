@@ -1,0 +1,1 @@
+backhaul run --database mysql://me:hun/ter2@db/x plan.yaml

@@ -1,0 +1,1 @@
+backhaul run --database postgres://me:hunter2@db/x plan.yaml

@@ -1,0 +1,1 @@
+backhaul run --database postgres://me@db:70000/x plan.yaml

@@ -1,0 +1,1 @@
+backhaul run --database oracle://db/x plan.yaml

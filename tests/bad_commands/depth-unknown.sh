@@ -1,0 +1,1 @@
+backhaul verify --depth deep plan.yaml

@@ -1,0 +1,1 @@
+backhaul run --password hunter2 plan.yaml

@@ -1,0 +1,1 @@
+backhaul run --concurrency 2 --concurrency 3 plan.yaml

@@ -1,0 +1,1 @@
+backhaul run --paralel 3 plan.yaml

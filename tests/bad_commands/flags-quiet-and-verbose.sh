@@ -1,0 +1,1 @@
+backhaul -q -v run plan.yaml

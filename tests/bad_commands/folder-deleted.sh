@@ -1,0 +1,4 @@
+mkdir gone
+cd gone
+rmdir ../gone
+backhaul check ../plan.yaml

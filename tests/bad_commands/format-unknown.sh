@@ -1,0 +1,1 @@
+backhaul graph --format svg plan.yaml

@@ -1,0 +1,1 @@
+HOME=home backhaul run plan.yaml

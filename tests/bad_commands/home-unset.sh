@@ -1,0 +1,2 @@
+unset HOME
+backhaul run plan.yaml

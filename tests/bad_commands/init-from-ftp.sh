@@ -1,0 +1,1 @@
+backhaul init --from ftp://host/x --to new

@@ -1,0 +1,1 @@
+backhaul init --from "" --to new

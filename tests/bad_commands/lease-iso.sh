@@ -1,0 +1,1 @@
+backhaul run --lease P1Y plan.yaml

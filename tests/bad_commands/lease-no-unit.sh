@@ -1,0 +1,1 @@
+backhaul run --lease 10 plan.yaml

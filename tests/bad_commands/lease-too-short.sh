@@ -1,0 +1,1 @@
+backhaul run --lease 5s --heartbeat 4s plan.yaml

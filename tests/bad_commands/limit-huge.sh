@@ -1,0 +1,1 @@
+backhaul run --limit 18446744073709551616 plan.yaml

@@ -1,0 +1,1 @@
+backhaul run --limit 0 plan.yaml

@@ -1,0 +1,1 @@
+backhaul run --memory 192 plan.yaml

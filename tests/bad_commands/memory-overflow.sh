@@ -1,0 +1,1 @@
+backhaul run --memory 9999999999999TiB plan.yaml

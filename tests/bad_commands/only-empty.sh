@@ -1,0 +1,1 @@
+backhaul run --only id= plan.yaml

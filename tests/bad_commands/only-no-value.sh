@@ -1,0 +1,1 @@
+backhaul run --only tenant plan.yaml

@@ -1,0 +1,1 @@
+backhaul run --only color=red plan.yaml

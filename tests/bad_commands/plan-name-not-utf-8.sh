@@ -1,0 +1,1 @@
+backhaul check "$(printf "pl\\377n.yaml")"

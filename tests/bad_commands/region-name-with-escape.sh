@@ -1,0 +1,1 @@
+backhaul compare --from here --to "$(printf "\\033[2Jx")" plan.yaml

@@ -1,0 +1,1 @@
+backhaul verify --sample NaN% plan.yaml

@@ -1,0 +1,1 @@
+backhaul verify --sample 200% plan.yaml

@@ -1,0 +1,1 @@
+backhaul verify --sample 0% plan.yaml

@@ -1,0 +1,1 @@
+backhaul status plan.yaml

@@ -1,0 +1,1 @@
+backhaul check plan.yaml > /dev/full
