@@ -44,10 +44,11 @@ fn the_context_has_what_the_build_needs() {
     assert!(packages.iter().any(|package| package["name"] == "migrations"), "{said}");
 }
 
-/// A run of a plan whose database is on a server opens nothing for writing but what is in its stores.
+/// A run as the Job's, of a plan whose database is on a server, opens nothing for writing but what is in its stores.
 pub(super) fn runs_on_a_root_that_is_read_only(bed: &Bed) {
     let trace = Trace::new(bed, "open,openat,creat,mkdir");
-    trace.run(bed).expect(0);
+    let mut joining = trace.command(bed, &["run", "--if-running", "join"]);
+    Output::of(joining.arg(bed.plan()).output().expect("strace starts")).expect(0);
     let log = trace.log();
     assert!(log.contains("O_RDONLY"), "nothing was traced: {log}");
     // Stores are opened as folders, and written to from there.
