@@ -177,3 +177,21 @@ fn every_migration_is_listed() {
         }
     }
 }
+
+/// Links within the repository, of the pages that people read first.
+#[test]
+fn links_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = 0;
+    for page in ["README.md", "docs/openstack.md", "docs/stores.md", "plans/quickstart/README.md"] {
+        let page = root.join(page);
+        let text = fs::read_to_string(&page).expect("UTF-8");
+        let links = text.match_indices("](").map(|(at, _)| text[at + 2..].split(')').next().expect("a text"));
+        for link in links.filter(|link| !link.contains("://") && !link.starts_with('#')) {
+            let path = link.split('#').next().expect("a text");
+            assert!(page.with_file_name(path).exists(), "{}: `{link}` leads nowhere", page.display());
+            found += 1;
+        }
+    }
+    assert!(found > 10, "only {found} links");
+}
