@@ -7,8 +7,6 @@ mod contention;
 mod database_proxy;
 #[path = "support/database_server.rs"]
 mod database_server;
-#[path = "database_faults/failover.rs"]
-mod failover;
 #[path = "database_faults/outages.rs"]
 mod outages;
 mod support;

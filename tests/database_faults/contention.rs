@@ -8,7 +8,8 @@ use super::database_server::{DatabaseServer, Kind};
 use super::support::wait_until;
 use super::{NAME, bed, block_on, in_the_middle, on_both, server, went_well};
 
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// `InnoDB` shows the same transactions again to who looks more often than every 100 ms.
+const LOOK_EVERY: Duration = Duration::from_millis(150);
 
 /// For how long a statement of Backhaul's waits for a lock.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
