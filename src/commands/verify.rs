@@ -262,15 +262,30 @@ impl Tally {
         }
     }
 
-    fn exit(&self) -> Exit {
-        if self.unreachable > 0 {
-            Exit::Unreachable
-        } else if self.differing > 0 {
+    /// What was seen counts before what was not: an alarm on damage must not miss it for a region that is away.
+    const fn exit(&self) -> Exit {
+        if self.differing > 0 {
             Exit::Integrity
         } else if self.missing > 0 {
             Exit::Failed
+        } else if self.unreachable > 0 {
+            Exit::Unreachable
         } else {
             Exit::Done
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damage_that_was_seen_counts_before_a_region_that_was_not() {
+        let tally = |differing, missing, unreachable| Tally { differing, missing, unreachable, ..Tally::default() };
+        assert_eq!(tally(1, 1, 1).exit(), Exit::Integrity);
+        assert_eq!(tally(0, 1, 1).exit(), Exit::Failed);
+        assert_eq!(tally(0, 0, 1).exit(), Exit::Unreachable);
+        assert_eq!(tally(0, 0, 0).exit(), Exit::Done);
     }
 }

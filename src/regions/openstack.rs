@@ -164,6 +164,9 @@ impl Opener<'_> {
         let cloud = spec.cloud.cloud.as_ref().or(of_store.cloud.as_ref()).cloned();
         let region = spec.cloud.region.as_ref().or(of_store.region.as_ref()).cloned();
         let mut cloud = self.cloud(&CloudSpec { cloud, region })?;
+        if let Some(ca) = self.optional(http.ca_file.as_ref())? {
+            cloud.cacert = Some(self.folder.join(ca));
+        }
         cloud.allows_http = http.insecure;
         self.way_in(cloud, http.timeout)
     }

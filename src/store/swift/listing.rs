@@ -111,9 +111,18 @@ impl SwiftStore {
             if page.is_empty() {
                 return Ok(entries);
             }
+            // Else a gateway that ignores the marker would be asked for ever.
+            if !goes_on(marker.as_deref(), &page) {
+                return Err(attempt.refused(StoreErrorKind::Io, "its listing gives the same page again and again"));
+            }
             entries.extend(page);
         }
     }
+}
+
+/// Whether a page ends elsewhere than the one before it. Not compared by order: that is the cluster's own.
+fn goes_on(marker: Option<&str>, page: &[Entry]) -> bool {
+    page.last().map(|entry| entry.name.as_str()) != marker
 }
 
 impl Found {
@@ -144,6 +153,14 @@ impl Found {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_that_ends_where_the_last_one_did_does_not_go_on() {
+        let page: Vec<Entry> = serde_json::from_str(r#"[{"name": "a"}, {"name": "b"}]"#).expect("readable");
+        assert!(goes_on(None, &page));
+        assert!(goes_on(Some("a"), &page));
+        assert!(!goes_on(Some("b"), &page));
+    }
 
     #[test]
     fn a_line_of_a_manifest_shows_the_whole_objects_tag() {

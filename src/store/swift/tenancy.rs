@@ -80,7 +80,24 @@ impl SwiftStore {
             _ => None,
         };
         let ours = self.granted(self.attempt("find", object.as_str()), account.as_deref()).await?;
-        let cluster = |base: &reqwest::Url| (base.host_str().map(str::to_owned), base.port_or_known_default());
         Ok(ours.account == theirs.account && cluster(&ours.base) == cluster(&theirs.base))
+    }
+}
+
+/// What tells clusters apart. The path too: regions behind one gateway differ by nothing else.
+fn cluster(base: &reqwest::Url) -> (Option<&str>, Option<u16>, &str) {
+    (base.host_str(), base.port_or_known_default(), base.path().trim_end_matches('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regions_behind_one_gateway_are_told_apart_by_their_paths() {
+        let url = |text: &str| text.parse::<reqwest::Url>().expect("a URL");
+        let (one, two) = (url("https://api/region-one/swift/v1/"), url("https://api/region-two/swift/v1/"));
+        assert_ne!(cluster(&one), cluster(&two));
+        assert_eq!(cluster(&one), cluster(&url("https://api:443/region-one/swift/v1")));
     }
 }

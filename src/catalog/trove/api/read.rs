@@ -73,6 +73,12 @@ impl TroveApi {
             let next = page.next();
             all.extend(page.backups);
             match next {
+                // Else a Trove that repeats its marker would be asked for ever.
+                Some(next) if marker == format!("&marker={next}") => {
+                    return Err(Trouble::Nonsense(
+                        "its list of backups gives the same page again and again".to_owned(),
+                    ));
+                }
                 Some(next) => marker = format!("&marker={next}"),
                 None => break,
             }
