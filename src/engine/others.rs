@@ -125,13 +125,8 @@ impl Run {
         }
         let known = &mut self.tasks[position as usize].row;
         let is_live = row.claimed_by.is_some_and(|owner| live.contains(&owner));
-        let elsewhere = if !lease::is_free(row.claimed_by.as_ref(), &self.engine.claimant, is_live) {
-            Elsewhere::Held(row.state)
-        } else if row.state == State::Failed && known.claim != row.claim {
-            Elsewhere::Failed
-        } else {
-            Elsewhere::Free(row.state)
-        };
+        let is_free = lease::is_free(row.claimed_by.as_ref(), &self.engine.claimant, is_live);
+        let elsewhere = Elsewhere::of((known.state, known.claim), (row.state, row.claim), is_free);
         if row.state == State::Completed {
             self.engine.board.set_stored(position, row.bytes.unwrap_or_default());
         }

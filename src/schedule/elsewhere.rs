@@ -16,6 +16,20 @@ pub enum Elsewhere {
     Failed,
 }
 
+impl Elsewhere {
+    /// What to make of a row that is `seen` as it is now and was `known` before, by its state and its claim, and that is
+    /// free for this runner or not.
+    #[must_use]
+    pub fn of(known: (State, i64), seen: (State, i64), is_free: bool) -> Self {
+        match seen.0 {
+            state if !is_free => Self::Held(state),
+            // Of whoever had it under the claim that was known, too: this runner would have ended its own step.
+            State::Failed if known != seen => Self::Failed,
+            state => Self::Free(state),
+        }
+    }
+}
+
 impl Schedule {
     /// Whether a step of the row is running here, or waits for its next attempt: then the row is this runner's, and what
     /// else is heard of it is old.

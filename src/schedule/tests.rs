@@ -333,6 +333,18 @@ fn what_a_dead_runner_had_is_taken_over_and_what_it_gave_up_is_not() {
 }
 
 #[test]
+fn what_another_gave_up_is_told_from_what_failed_here_or_before() {
+    let of = Elsewhere::of;
+    assert_eq!(of((State::New, 0), (State::Building, 1), false), Elsewhere::Held(State::Building));
+    assert_eq!(of((State::Building, 1), (State::Building, 1), true), Elsewhere::Free(State::Building));
+    assert_eq!(of((State::New, 0), (State::Failed, 1), true), Elsewhere::Failed);
+    assert_eq!(of((State::Building, 1), (State::Failed, 1), true), Elsewhere::Failed, "it was seen at work");
+    assert_eq!(of((State::Failed, 1), (State::Failed, 2), true), Elsewhere::Failed, "after one more try");
+    assert_eq!(of((State::Failed, 1), (State::Failed, 1), true), Elsewhere::Free(State::Failed));
+    assert_eq!(of((State::Failed, 1), (State::Failed, 1), false), Elsewhere::Held(State::Failed));
+}
+
+#[test]
 fn of_what_is_busy_here_nothing_is_heard() {
     let mut schedule = Schedule::new(vec![fact(State::New, None, 0, 1); 2], slots(1));
     assert_eq!(schedule.start_copies(0), [copy(0)]);
