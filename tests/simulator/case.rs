@@ -1,6 +1,7 @@
 //! What one seed stands for: a plan, limits, who runs it, and what goes wrong when.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use backhaul::lease::Terms;
 use backhaul::schedule::Slots;
@@ -19,30 +20,42 @@ pub(crate) enum Mutant {
     LeaseIgnored,
     /// Leases are counted by a clock that people and NTP set.
     LeaseByWallClock,
+    /// The catalog takes a second record of a backup.
+    RecordedTwice,
     /// A child is registered without a look at its parent.
     ChildDoesNotWait,
     /// A transaction without an answer is sent again without a look whether it was committed.
     BlindRepeat,
     /// A joiner uses its share before the others have made room.
     JoinerTakesAtOnce,
+    /// A share is used on after the lease under which it was had is over.
+    ShareOutlivesLease,
     /// Who gives slots up says so before the copies in them have ended.
     SharesWhatIsInUse,
     /// A claim that a runner cannot go on with, because others have all slots, is kept.
     ClaimWithoutSlot,
+    /// A claim under a lease that was over is kept under the next one, although nothing goes on with it.
+    ClaimOutlivesLease,
+    /// What another has given up is tried again by who had seen it at work.
+    GivenUpIsTriedAgain,
 }
 
 impl Mutant {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::NoClaimInWhere,
         Self::LiveOwnerRobbed,
         Self::TakeoverKeepsToken,
         Self::LeaseIgnored,
         Self::LeaseByWallClock,
+        Self::RecordedTwice,
         Self::ChildDoesNotWait,
         Self::BlindRepeat,
         Self::JoinerTakesAtOnce,
+        Self::ShareOutlivesLease,
         Self::SharesWhatIsInUse,
         Self::ClaimWithoutSlot,
+        Self::ClaimOutlivesLease,
+        Self::GivenUpIsTriedAgain,
     ];
 }
 
@@ -114,10 +127,10 @@ impl Case {
         }
         let runners = rng.usize(1..=4);
         let is_calm = rng.u8(0..16) == 0;
-        let quiet_ms = if is_calm { 0 } else { rng.u64(5_000..60_000) };
+        let quiet_ms = if is_calm { 0 } else { rng.u64(2_000..20_000) };
         let per_mille = |rng: &mut Rng, most: u32| if rng.bool() { rng.u32(0..most) } else { 0 };
         let mut case = Self {
-            terms: Terms::DEFAULT,
+            terms: Terms::new(Duration::from_secs(6), Duration::from_secs(2)).expect("a third"),
             plan,
             limits,
             attempts: rng.u16(1..=4),
@@ -168,10 +181,10 @@ fn fault(rng: &mut Rng) -> Fault {
     let who = rng.usize(0..4);
     match rng.u8(0..10) {
         0..3 => Fault::Crash(who),
-        3..6 => Fault::Pause { who, length: rng.u64(1_000..70_000), with_clock: rng.bool() },
+        3..6 => Fault::Pause { who, length: rng.u64(500..14_000), with_clock: rng.bool() },
         6 => Fault::Drain(who),
-        7 => Fault::ClockSet(who, rng.i64(-100_000..100_000)),
-        8 => Fault::Outage(rng.u64(500..45_000)),
+        7 => Fault::ClockSet(who, rng.i64(-20_000..20_000)),
+        8 => Fault::Outage(rng.u64(200..10_000)),
         _ => Fault::Runner,
     }
 }

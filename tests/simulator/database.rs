@@ -1,7 +1,7 @@
 //! A model of the database on a server: rows and the list of runners, changed by statements that are guarded as those of
 //! `src/database/checkpoint.rs` are, each transaction whole or not at all.
 
-use backhaul::lease::{Terms, is_over};
+use backhaul::lease::{Terms, is_free, is_over};
 use backhaul::share::Share;
 use backhaul::state::State;
 
@@ -10,6 +10,9 @@ use crate::case::Mutant;
 /// A runner: its place among all that there ever were, so that the oldest is the first.
 pub(crate) type Id = usize;
 
+/// How late the time that a row bears may be committed, as far as a look goes.
+const SLACK_MS: i64 = 5_000;
+
 /// A migration.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Row {
@@ -17,6 +20,8 @@ pub(crate) struct Row {
     pub(crate) claim: i64,
     pub(crate) claimed_by: Option<Id>,
     pub(crate) bytes_read: u64,
+    /// As who changed it says.
+    pub(crate) changed_ms: i64,
 }
 
 /// A runner in the list.
@@ -56,13 +61,23 @@ pub(crate) enum Question {
     /// Those in the list whose leases are not over.
     List,
     Announce(Share),
-    /// All rows, and who is in the list.
+    /// A lease anew after it was over, for who is still in the list.
+    EnterAgain,
+    /// All rows.
     Rows,
+    /// These.
+    Read(Vec<usize>),
+    /// Who else is live; and which rows were changed since then, or are asked for.
+    Others {
+        since_ms: i64,
+        asked: Vec<usize>,
+    },
     /// The number of the last transaction of a runner.
     Sequence,
-    /// The transaction after number `sequence`.
+    /// The transaction after number `sequence`, as of a time.
     Write {
         sequence: i64,
+        at_ms: i64,
         writes: Vec<Write>,
     },
 }
@@ -73,7 +88,12 @@ pub(crate) enum Answer {
     Done,
     Renewed(bool),
     List(Vec<(Id, Share)>),
-    Rows(Vec<Row>, Vec<Id>),
+    Rows(Vec<Row>),
+    Read(Vec<(usize, Row)>),
+    Others {
+        live: Vec<Id>,
+        changed: Vec<(usize, State, i64)>,
+    },
     Sequence(Option<i64>),
     /// Which writes changed their row.
     Wrote(Vec<bool>),
@@ -101,7 +121,7 @@ pub(crate) struct Database {
 
 impl Database {
     pub(crate) fn new(rows: usize, terms: Terms, mutant: Option<Mutant>) -> Self {
-        let row = Row { state: State::New, claim: 0, claimed_by: None, bytes_read: 0 };
+        let row = Row { state: State::New, claim: 0, claimed_by: None, bytes_read: 0, changed_ms: 0 };
         Self { mutant, terms, rows: vec![row; rows], runners: Vec::new() }
     }
 
@@ -143,29 +163,40 @@ impl Database {
                 }
                 Answer::Done
             }
-            Question::Rows => {
-                let live = live(&self.runners).into_iter().map(|(id, _)| id).collect();
-                Answer::Rows(self.rows.clone(), live)
+            Question::EnterAgain => {
+                let mine = self.runners.iter_mut().find(|runner| runner.id == by);
+                Answer::Renewed(mine.map(|runner| runner.lease_until_ms = until).is_some())
+            }
+            Question::Rows => Answer::Rows(self.rows.clone()),
+            Question::Read(rows) => Answer::Read(rows.iter().map(|row| (*row, self.rows[*row])).collect()),
+            Question::Others { since_ms, asked } => {
+                let live: Vec<Id> = live(&self.runners).into_iter().map(|(id, _)| id).filter(|id| *id != by).collect();
+                let is_recent = |row: &Row| !live.is_empty() && row.changed_ms >= since_ms - SLACK_MS;
+                let rows = self.rows.iter().enumerate();
+                let changed = rows.filter(|(number, row)| asked.contains(number) || is_recent(row));
+                let changed = changed.map(|(number, row)| (number, row.state, row.claim)).collect();
+                Answer::Others { live, changed }
             }
             Question::Sequence => {
                 let mine = self.runners.iter().find(|runner| runner.id == by);
                 Answer::Sequence(mine.map(|runner| runner.sequence))
             }
-            Question::Write { sequence, writes } => {
+            Question::Write { sequence, at_ms, writes } => {
                 let blind = self.mutant == Some(Mutant::BlindRepeat);
                 let Some(mine) = self.runners.iter_mut().find(|runner| runner.id == by) else { return Answer::Behind };
                 if mine.sequence != *sequence && !blind {
                     return Answer::Behind;
                 }
                 mine.sequence += 1;
-                Answer::Wrote(writes.iter().map(|write| self.write(by, *write, now_ms, changes)).collect())
+                Answer::Wrote(writes.iter().map(|write| self.write(by, *write, (now_ms, *at_ms), changes)).collect())
             }
         }
     }
 
-    fn write(&mut self, by: Id, write: Write, now_ms: i64, changes: &mut Vec<Change>) -> bool {
+    fn write(&mut self, by: Id, write: Write, (now_ms, at_ms): (i64, i64), changes: &mut Vec<Change>) -> bool {
         let before = self.rows[write.row()];
-        let was_held = before.claimed_by.is_some_and(|owner| owner != by && self.is_live(owner, now_ms));
+        let owner_is_live = before.claimed_by.is_some_and(|owner| self.is_live(owner, now_ms));
+        let was_held = !is_free(before.claimed_by.as_ref(), &by, owner_is_live);
         let is = |state: State, claim: i64| {
             before.state == state && (before.claim == claim || self.mutant == Some(Mutant::NoClaimInWhere))
         };
@@ -191,6 +222,7 @@ impl Database {
                 Row { state: to, claimed_by: None, ..before }
             }
         };
+        let after = Row { changed_ms: at_ms, ..after };
         self.rows[write.row()] = after;
         changes.push(Change { by, write, before, after, was_held });
         true

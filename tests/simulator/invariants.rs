@@ -1,6 +1,8 @@
 //! What must hold after each event, whatever goes wrong: invariants of order, ownership and progress. It keeps books of its
 //! own, by what was really done, and believes no token.
 
+use std::collections::BTreeMap;
+
 use backhaul::schedule::Slots;
 use backhaul::state::State;
 
@@ -18,20 +20,31 @@ pub(crate) struct Invariants {
     tokens: Vec<i64>,
     /// Rows that were FAILED at any time: somebody may try them again that others are done with.
     failed: Vec<bool>,
+    /// When each row failed last, and when each runner began.
+    failed_ms: Vec<i64>,
+    began_ms: BTreeMap<Id, i64>,
 }
 
 impl Invariants {
     pub(crate) fn new(plan: Vec<Migration>, limits: Slots) -> Self {
         let (tokens, failed) = (vec![0; plan.len()], vec![false; plan.len()]);
-        Self { plan, limits, tokens, failed }
+        Self { failed_ms: vec![0; plan.len()], began_ms: BTreeMap::new(), plan, limits, tokens, failed }
+    }
+
+    /// A runner has read what its plan's rows say.
+    pub(crate) fn surveyed(&mut self, by: Id, now_ms: i64) {
+        self.began_ms.insert(by, now_ms);
     }
 
     /// A write was accepted.
-    pub(crate) fn changed(&mut self, change: &Change, world: &World) -> Result<(), Violation> {
+    pub(crate) fn changed(&mut self, change: &Change, world: &World, now_ms: i64) -> Result<(), Violation> {
         let Change { by, write, before, after, was_held } = *change;
         let row = write.row();
         if before.state != after.state && !before.state.may_become(after.state) {
             return Err(format!("row {row} went from {} to {}", before.state, after.state));
+        }
+        if after.state == State::Failed {
+            self.failed_ms[row] = now_ms;
         }
         self.failed[row] |= after.state == State::Failed;
         if let Write::Claim { .. } = write {
@@ -42,6 +55,9 @@ impl Invariants {
                 return Err(format!("runner {by} claimed row {row} of {before:?}, whose owner is live"));
             }
             self.tokens[row] = after.claim;
+            if before.state == State::Failed && self.failed_ms[row] > self.began_ms[&by] {
+                return Err(format!("runner {by} tried row {row} again, which was given up while it was there"));
+            }
         } else if before.claimed_by != Some(by) {
             return Err(format!("runner {by} changed row {row} of {before:?} by {write:?}"));
         }

@@ -25,6 +25,7 @@ pub(crate) struct Shares {
     mutant: Option<Mutant>,
     at: At,
     is_asking: bool,
+    fits: bool,
     next_ms: u64,
     holding: Holding,
     /// Whether the database has what is announced.
@@ -34,7 +35,7 @@ pub(crate) struct Shares {
 impl Shares {
     pub(crate) fn new(mutant: Option<Mutant>) -> Self {
         let holding = Holding::NONE;
-        Self { mutant, at: At::Idle, is_asking: false, next_ms: 0, holding, is_written: true }
+        Self { mutant, at: At::Idle, is_asking: false, fits: true, next_ms: 0, holding, is_written: true }
     }
 
     pub(crate) fn used(&self) -> Share {
@@ -45,8 +46,22 @@ impl Shares {
         (!self.is_asking && self.at != At::MakingRoom).then_some(self.next_ms)
     }
 
-    /// The next question, if it is time. `fits` says whether no more copies run than are allowed.
-    pub(crate) fn ask(&mut self, now_ms: u64, fits: bool) -> Option<Question> {
+    pub(crate) fn makes_room(&self) -> bool {
+        self.at == At::MakingRoom
+    }
+
+    /// Whether no more copies run than are allowed.
+    pub(crate) fn fits(&mut self, fits: bool) {
+        self.fits = fits;
+    }
+
+    /// The answer to what was asked will not come.
+    pub(crate) fn lose_question(&mut self) {
+        (self.at, self.is_asking, self.next_ms) = (At::Idle, false, 0);
+    }
+
+    /// The next question, if it is time.
+    pub(crate) fn ask(&mut self, now_ms: u64) -> Option<Question> {
         if self.is_asking || self.next_ms > now_ms {
             return None;
         }
@@ -55,7 +70,7 @@ impl Shares {
                 self.at = At::Looking;
                 Question::List
             }
-            At::MakingRoom if !fits && self.mutant != Some(Mutant::SharesWhatIsInUse) => return None,
+            At::MakingRoom if !self.fits && self.mutant != Some(Mutant::SharesWhatIsInUse) => return None,
             At::MakingRoom => {
                 self.at = At::Announcing;
                 Question::Announce(self.holding.announced())

@@ -7,7 +7,7 @@ use fastrand::Rng;
 use crate::case::{Case, Fault, Mutant};
 use crate::database::{Answer, Database, Id, Question};
 use crate::invariants::{Invariants, Violation};
-use crate::machine::Machine;
+use crate::machine::{DATABASE_MS, Machine};
 use crate::queue::Queue;
 use crate::runner::{Channel, Ending, Runner, Sent};
 use crate::tally::Tally;
@@ -23,8 +23,8 @@ enum Event {
     DatabaseIsBack,
     Timer(Id),
     Wakes(Id),
-    /// Something arrives, at the database or a store.
-    Arrives(Id, Sent),
+    /// Something arrives at the database or a store that a generation of a runner has sent.
+    Arrives(Id, u32, Sent),
     Reply(Id, Reply),
     /// The operator looks whether all is done.
     Look,
@@ -32,8 +32,8 @@ enum Event {
 
 #[derive(Debug)]
 enum Reply {
-    Database(Channel, Option<Answer>, Option<Vec<bool>>),
-    Store(usize, Said),
+    Database((Channel, u32), Option<Answer>, Option<Vec<bool>>),
+    Store(usize, u32, Said),
 }
 
 pub(crate) struct Simulation {
@@ -58,7 +58,7 @@ impl Simulation {
         let mut rng = Rng::with_seed(seed);
         let case = Case::new(&mut rng);
         let database = Database::new(case.plan.len(), case.terms, mutant);
-        let world = World::new(case.plan.iter().map(|migration| migration.gone).collect());
+        let world = World::new(case.plan.iter().map(|migration| migration.gone).collect(), mutant);
         let invariants = Invariants::new(case.plan.clone(), case.limits.clone());
         let trace = with_trace.then(|| format!("{case:#?}\n"));
         let mut simulation = Self {
@@ -89,13 +89,13 @@ impl Simulation {
 
     /// Times are counted from the first run, and the database's clock has its own zero.
     fn database_ms(&self) -> i64 {
-        1_700_000_000_000 + i64::try_from(self.now).expect("short")
+        DATABASE_MS + i64::try_from(self.now).expect("short")
     }
 
     /// By then all must be done: what is claimed is free when its lease is over, and then there is work for a while.
     fn deadline_ms(&self) -> u64 {
-        let work = 40_000 * self.case.plan.len() as u64;
-        self.case.quiet_ms + self.case.terms.lease_ms() + 60_000 + work
+        let work = 10_000 * self.case.plan.len() as u64;
+        self.case.quiet_ms + self.case.terms.lease_ms() + 20_000 + work
     }
 
     /// Runs to the end.
@@ -124,8 +124,8 @@ impl Simulation {
             Event::Fault(fault) => self.goes_wrong(fault)?,
             Event::DatabaseIsBack => {}
             Event::Look => return Ok(self.look()),
-            Event::Arrives(by, Sent::Ask(channel, question)) => self.asked(by, channel, &question)?,
-            Event::Arrives(by, Sent::Store(row, request)) => self.requested(by, row, request)?,
+            Event::Arrives(by, of, Sent::Ask(channel, question)) => self.asked(by, (channel, of), &question)?,
+            Event::Arrives(by, of, Sent::Store(row, request)) => self.requested(by, (row, of), request)?,
             Event::Wakes(id) => {
                 self.machines[id].paused_until = None;
                 for event in std::mem::take(&mut self.machines[id].held) {
@@ -150,7 +150,7 @@ impl Simulation {
                     Reply::Database(channel, answer, statements) => {
                         runner.answered(channel, answer, statements, clock);
                     }
-                    Reply::Store(row, said) => runner.said(row, said, clock),
+                    Reply::Store(row, of, said) => runner.said(row, of, said, clock),
                 }
                 self.polled(id)?;
             }
@@ -180,9 +180,11 @@ impl Simulation {
             boot_offset: self.rng.u64(0..1_000_000_000),
             drift_ppm: self.rng.i64(-5_000..5_000),
             wall_offset: 1_600_000_000_000 + self.rng.i64(-1_000_000..1_000_000),
+            database_offset: self.rng.i64(-1_000..1_000),
             paused_until: None,
             held: Vec::new(),
             is_gone: false,
+            generation: 0,
             timer_at: None,
         });
         self.at(self.now, Event::Timer(id));
@@ -202,7 +204,7 @@ impl Simulation {
                     self.machines[id].is_gone = true;
                     self.tally.crashes += 1;
                     // Somebody starts it again.
-                    let at = self.now + self.rng.u64(100..20_000);
+                    let at = self.now + self.rng.u64(100..8_000);
                     self.at(at, Event::Fault(Fault::Runner));
                 }
             }
@@ -240,6 +242,12 @@ impl Simulation {
             return Ok(());
         }
         machine.runner.poll(machine.clock(now));
+        let has_lapsed = machine.runner.generation > machine.generation;
+        machine.generation = machine.runner.generation;
+        self.tally.leases_ended += u64::from(has_lapsed);
+        if has_lapsed && now > self.case.quiet_ms + self.case.terms.lease_ms() {
+            return Err(format!("runner {id} lost its lease, and nothing had gone wrong"));
+        }
         let sent = std::mem::take(&mut machine.runner.out);
         let ending = machine.runner.ending;
         if let Some(at) = machine.runner.next_wake_ms().map(|at| machine.when(at, now))
@@ -273,13 +281,12 @@ impl Simulation {
         self.machines[id].is_gone = true;
         match ending {
             Ending::Finished => self.invariants.left(id, &self.database)?,
-            Ending::Stopped => {}
-            Ending::LeaseEnded | Ending::Unknown => self.tally.leases_ended += 1,
+            Ending::Stopped | Ending::Unknown => {}
         }
         if self.now >= self.outage_until && self.rng.u8(0..8) > 0 {
             let leaves = Sent::Ask(Channel::Heartbeat, Question::Leave);
             let at = self.now + self.rng.u64(1..50);
-            self.at(at, Event::Arrives(id, leaves));
+            self.at(at, Event::Arrives(id, 0, leaves));
         }
         Ok(())
     }
@@ -302,11 +309,12 @@ impl Simulation {
             let lease_ms = self.case.terms.lease_ms();
             at = (self.now + self.rng.u64(0..2 * lease_ms)).min(self.case.quiet_ms).max(at);
         }
-        self.at(at, Event::Arrives(id, sent));
+        let generation = self.machines[id].runner.generation;
+        self.at(at, Event::Arrives(id, generation, sent));
     }
 
     /// A question arrives at the database.
-    fn asked(&mut self, by: Id, channel: Channel, question: &Question) -> Result<(), Violation> {
+    fn asked(&mut self, by: Id, channel: (Channel, u32), question: &Question) -> Result<(), Violation> {
         let back = self.now + self.rng.u64(1..30);
         if self.now < self.outage_until || self.chance(self.case.odds.lost) {
             self.at(back, Event::Reply(by, Reply::Database(channel, None, None)));
@@ -314,12 +322,15 @@ impl Simulation {
         }
         let mut changes = Vec::new();
         let now_ms = self.database_ms();
+        if matches!(question, Question::Rows) {
+            self.invariants.surveyed(by, now_ms);
+        }
         let answer = self.database.take(by, question, now_ms, &mut changes);
         if let Some(trace) = &mut self.trace {
             writeln!(trace, "        answers {answer:?}").expect("memory");
         }
         for change in &changes {
-            self.invariants.changed(change, &self.world)?;
+            self.invariants.changed(change, &self.world, now_ms)?;
             let owner = change.before.claimed_by;
             self.tally.takeovers += u64::from(change.after.claim > change.before.claim && owner.is_some());
         }
@@ -339,7 +350,7 @@ impl Simulation {
     }
 
     /// A request arrives at a store or catalog.
-    fn requested(&mut self, by: Id, row: usize, request: Request) -> Result<(), Violation> {
+    fn requested(&mut self, by: Id, (row, of): (usize, u32), request: Request) -> Result<(), Violation> {
         let (is_busy, is_refused) = (self.chance(self.case.odds.busy), self.chance(self.case.odds.refused));
         let mut said = if is_refused { Said::Refused } else { Said::Busy };
         // Who is told to try again does not know whether it was done.
@@ -350,7 +361,7 @@ impl Simulation {
             self.tally.late += u64::from(!self.database.is_live(by, self.database_ms()));
         }
         let back = self.now + self.rng.u64(1..100);
-        self.at(back, Event::Reply(by, Reply::Store(row, said)));
+        self.at(back, Event::Reply(by, Reply::Store(row, of, said)));
         Ok(())
     }
 

@@ -29,16 +29,20 @@ struct Running {
     asked: Request,
     /// The write that gives the claim up is on its way: it may be made already.
     is_ending: bool,
+    /// The claim is given back between two attempts; a next attempt begins afterwards.
+    gives_back: bool,
 }
 
 impl Running {
     fn new(ready: Option<Ready>) -> Self {
         let has_slot = ready.is_some_and(|ready| ready.step == Step::Copy);
-        Self { ready, parts: 0, has_slot, asked: Request::Part, is_ending: false }
+        Self { ready, parts: 0, has_slot, asked: Request::Part, is_ending: false, gives_back: false }
     }
 }
 
 pub(crate) struct Steps {
+    /// Grows when all steps are cut off.
+    pub(crate) generation: u32,
     rng: Rng,
     attempts_max: u16,
     parts: Vec<u32>,
@@ -55,6 +59,7 @@ impl Steps {
     pub(crate) fn new(case: &Case, seed: u64) -> Self {
         let rows = case.plan.len();
         Self {
+            generation: 0,
             rng: Rng::with_seed(seed),
             attempts_max: case.attempts,
             parts: case.plan.iter().map(|migration| migration.parts).collect(),
@@ -69,13 +74,21 @@ impl Steps {
         self.running.iter().all(Option::is_none)
     }
 
+    /// Whether nothing runs on a row, and it is not had for later.
+    pub(crate) fn is_idle(&self, row: usize) -> bool {
+        self.running[row].is_none() && self.claims[row].is_none()
+    }
+
     /// Whether it works on a row as its own, or will.
     pub(crate) fn owns(&self, row: usize) -> bool {
         self.claims[row].is_some() && self.running[row].is_none_or(|running| !running.is_ending)
     }
 
-    pub(crate) fn is_untried(&self, row: usize) -> bool {
-        self.attempts[row] == 0
+    /// Ends all steps as they are, and forgets all claims.
+    pub(crate) fn cut_off(&mut self) {
+        self.generation += 1;
+        self.running.fill(None);
+        self.claims.fill(None);
     }
 
     /// Rows whose copies use a slot.
@@ -98,14 +111,17 @@ impl Steps {
 
     pub(crate) fn begin(&mut self, ready: Ready, writer: &mut Writer, out: &mut Vec<Sent>) {
         let row = ready.position as usize;
+        if let Some(running) = &mut self.running[row] {
+            *running = Running { is_ending: true, gives_back: true, ..Running::new(Some(ready)) };
+            return;
+        }
         self.attempts[row] += 1;
         self.running[row] = Some(Running::new(Some(ready)));
         if self.claims[row].is_some() {
             self.work(row, out);
         } else {
             let Row { state, claim, .. } = self.rows[row];
-            // Its state may have changed by a step of this runner; the claim that it ended was its own.
-            writer.add(Write::Claim { row, seen: state, claim });
+            writer.add(self.generation, Write::Claim { row, seen: state, claim });
         }
     }
 
@@ -120,14 +136,31 @@ impl Steps {
         out.push(Sent::Store(row, running.asked));
     }
 
-    /// Gives the claims of rows back that nothing runs on.
-    pub(crate) fn give_back_claims(&mut self, writer: &mut Writer) {
-        for row in 0..self.claims.len() {
-            if self.claims[row].is_some() && self.running[row].is_none() {
-                self.running[row] = Some(Running::new(None));
-                self.give_back(row, writer);
+    /// Gives a claim back that is held between two attempts, if there is one.
+    pub(crate) fn give_back_waiting(&mut self, row: usize, writer: &mut Writer) {
+        if self.claims[row].is_some() && self.running[row].is_none() {
+            self.running[row] = Some(Running { gives_back: true, ..Running::new(None) });
+            self.give_back(row, writer);
+        }
+    }
+
+    /// Gives the claims back of copies that wait for a slot where there is none any more: others have them all.
+    pub(crate) fn give_back_without_slots(&mut self, plan: &[Migration], slots: &Slots, writer: &mut Writer) {
+        for (row, migration) in plan.iter().enumerate() {
+            let none = |region: u16| slots.regions.get(&region) == Some(&0);
+            let is_copy = self.rows[row].state == State::Building;
+            if is_copy && (slots.total == 0 || none(migration.source) || none(migration.target)) {
+                self.give_back_waiting(row, writer);
             }
         }
+    }
+
+    /// Gives back what a step had that was cut off, and gives the row as it is then.
+    pub(crate) fn give_back_old(row: usize, seen: Row, writer: &mut Writer) -> Row {
+        let to = if seen.state == State::Building { State::New } else { seen.state };
+        // Nothing waits for the answer.
+        writer.add(u32::MAX, Write::End { row, from: seen.state, claim: seen.claim, to });
+        Row { state: to, claimed_by: None, ..seen }
     }
 
     fn give_back(&mut self, row: usize, writer: &mut Writer) {
@@ -139,7 +172,7 @@ impl Steps {
     fn end(&mut self, row: usize, to: State, writer: &mut Writer) {
         let claim = self.claims[row].expect("it has the row");
         self.running[row].as_mut().expect("it runs").is_ending = true;
-        writer.add(Write::End { row, from: self.rows[row].state, claim, to });
+        writer.add(self.generation, Write::End { row, from: self.rows[row].state, claim, to });
     }
 
     /// Takes what a store or catalog says.
@@ -155,7 +188,7 @@ impl Steps {
         match (said, running.asked) {
             (Said::Done, Request::Part) => {
                 let claim = self.claims[row].expect("it has the row");
-                writer.add(Write::Count { row, state: State::Building, claim, bytes: PART });
+                writer.add(self.generation, Write::Count { row, state: State::Building, claim, bytes: PART });
             }
             (Said::Done, Request::Publish) => {
                 running.has_slot = false;
@@ -176,9 +209,15 @@ impl Steps {
     }
 
     /// Takes what became of a write.
-    pub(crate) fn wrote(&mut self, write: Write, changed: bool, out: &mut Vec<Sent>) -> Option<Ended> {
+    pub(crate) fn wrote(
+        &mut self,
+        write: Write,
+        changed: bool,
+        writer: &mut Writer,
+        out: &mut Vec<Sent>,
+    ) -> Option<Ended> {
         let row = write.row();
-        let mut outcome = Outcome::Stopped;
+        let mut outcome = Outcome::Held;
         match write {
             Write::Claim { seen, claim, .. } if changed => {
                 let state = if seen == State::Saving { State::Saving } else { State::Building };
@@ -211,6 +250,12 @@ impl Steps {
         }
         self.claims[row] = None;
         let ended = self.running[row].take().expect("it runs");
+        if ended.gives_back {
+            if let Some(ready) = ended.ready {
+                self.begin(ready, writer, out);
+            }
+            return None;
+        }
         ended.ready.map(|ready| (ready, outcome))
     }
 }

@@ -1,6 +1,8 @@
 //! A model of target stores and catalogs: objects are published where there is none, records are created once by their
 //! id, and whoever comes second is told that it is there.
 
+use crate::case::Mutant;
+
 /// What a runner may ask of stores and catalogs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Request {
@@ -30,6 +32,7 @@ pub(crate) struct Place {
 
 /// By row.
 pub(crate) struct World {
+    mutant: Option<Mutant>,
     pub(crate) places: Vec<Place>,
     /// Bytes read of each source, whoever asked.
     pub(crate) read: Vec<u64>,
@@ -41,8 +44,8 @@ pub(crate) struct World {
 pub(crate) const PART: u64 = 1;
 
 impl World {
-    pub(crate) fn new(gone: Vec<bool>) -> Self {
-        Self { places: vec![Place::default(); gone.len()], read: vec![0; gone.len()], gone }
+    pub(crate) fn new(gone: Vec<bool>, mutant: Option<Mutant>) -> Self {
+        Self { mutant, places: vec![Place::default(); gone.len()], read: vec![0; gone.len()], gone }
     }
 
     pub(crate) fn take(&mut self, row: usize, request: Request) -> Said {
@@ -51,7 +54,7 @@ impl World {
             Request::Part if self.gone[row] => return Said::Refused,
             Request::Part => self.read[row] += PART,
             Request::Publish => place.is_published = true,
-            Request::Record if place.records > 0 => {}
+            Request::Record if place.records > 0 && self.mutant != Some(Mutant::RecordedTwice) => {}
             Request::Record => place.records += 1,
         }
         Said::Done

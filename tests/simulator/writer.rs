@@ -6,8 +6,10 @@ use crate::database::{Answer, Question, Write};
 
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
-    waiting: Vec<Write>,
-    sent: Vec<Write>,
+    waiting: Vec<(u32, Write)>,
+    sent: Vec<(u32, Write)>,
+    /// When those were made, as far as the runner knows the database's clock.
+    at_ms: i64,
     is_asking: bool,
     /// Number of the last transaction that is known to be committed.
     sequence: i64,
@@ -21,18 +23,18 @@ pub(crate) struct Writer {
 /// What the writer learned.
 pub(crate) enum Learned {
     Nothing,
-    /// What became of these writes.
-    Wrote(Vec<(Write, bool)>),
+    /// What became of these writes, each of a generation of steps.
+    Wrote(Vec<(u32, Write, bool)>),
     /// The database does not know this runner any more.
     Behind,
 }
 
 /// Pause before a question that had no answer is asked again.
-pub(crate) const PAUSE_MS: u64 = 500;
+pub(crate) const PAUSE_MS: u64 = 200;
 
 impl Writer {
-    pub(crate) fn add(&mut self, write: Write) {
-        self.waiting.push(write);
+    pub(crate) fn add(&mut self, generation: u32, write: Write) {
+        self.waiting.push((generation, write));
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -45,7 +47,7 @@ impl Writer {
     }
 
     /// The next question, if it is time.
-    pub(crate) fn ask(&mut self, now_ms: u64) -> Option<Question> {
+    pub(crate) fn ask(&mut self, now_ms: u64, at_ms: i64) -> Option<Question> {
         if self.next_ms().is_none_or(|at| at > now_ms) {
             return None;
         }
@@ -55,8 +57,13 @@ impl Writer {
         }
         if self.sent.is_empty() {
             self.sent = std::mem::take(&mut self.waiting);
+            self.at_ms = at_ms;
         }
-        Some(Question::Write { sequence: self.sequence, writes: self.sent.clone() })
+        Some(Question::Write {
+            sequence: self.sequence,
+            at_ms: self.at_ms,
+            writes: self.sent.iter().map(|(_, write)| *write).collect(),
+        })
     }
 
     /// Takes the answer; none if there was none, with what the statements had answered before the COMMIT.
@@ -92,6 +99,7 @@ impl Writer {
 
     fn committed(&mut self, changed: &[bool]) -> Learned {
         self.sequence += 1;
-        Learned::Wrote(std::mem::take(&mut self.sent).into_iter().zip(changed.iter().copied()).collect())
+        let sent = std::mem::take(&mut self.sent).into_iter().zip(changed);
+        Learned::Wrote(sent.map(|((generation, write), changed)| (generation, write, *changed)).collect())
     }
 }
