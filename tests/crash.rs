@@ -288,6 +288,26 @@ fn killed_at_every_checkpoint_in_a_row() {
     });
 }
 
+/// What lies under its final name when the run dies is known by its bytes, however it is to be verified: its copy does
+/// not begin anew. (The third to the sixth copy of the bed are some of several parts.)
+#[test]
+fn killed_between_publishing_and_the_row() {
+    if !has_points("killed_between_publishing_and_the_row") {
+        return;
+    }
+    for_all(["store", "read-back"], |verify| {
+        for copy in 3..=6 {
+            let bed = Bed::with(Layout::Large, Options { verify, ..Options::default() });
+            let output = bed.run_until("before-copied", copy);
+            assert!(output.signal.is_some(), "{verify}: it was not killed: {output}");
+            bed.completes(1, &format!("{verify}, killed before the row of copy {copy}"));
+            for row in support::rows(&bed).0 {
+                assert_eq!(row.attempt, 1, "{verify}, copy {copy}: `{}` in {} was begun anew", row.name, row.region);
+            }
+        }
+    });
+}
+
 #[test]
 fn random_kills() {
     let seed = match std::env::var("BACKHAUL_TESTS_SEED") {

@@ -28,10 +28,10 @@ pub(super) async fn copy<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
         let receipt = existing::adopt(source, target, job, &there, checkpoint).await?;
         return Ok(Receipt { metadata, ..receipt });
     }
-    let upload = match open(target, job, &metadata, budget, checkpoint).await {
+    let (upload, is_staged) = match open(target, job, &metadata, budget, checkpoint).await {
         // All parts were stored and the upload is gone: published before a crash, most likely. Publishing tells.
-        Err(CopyError::StartAgain(_)) if finished => job.upload(),
-        other => other?,
+        Err(CopyError::StartAgain(_)) if finished => (job.upload(), false),
+        other => (other?, true),
     };
     let (hash, stored) = if matches!(job.layout, Layout::Segments(_)) {
         let route = Route { source, target, job, budget, checkpoint, stop };
@@ -45,7 +45,8 @@ pub(super) async fn copy<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
     }
     let sha256 = hash.digest();
     let shown = stored.iter().map(|part| part.proof).min().unwrap_or(Proof::None);
-    let read_back = job.read_back && proof::staged(target, job, &upload, job.pin.size, sha256, budget).await?;
+    let read_back =
+        job.read_back && is_staged && proof::staged(target, job, &upload, job.pin.size, sha256, budget).await?;
     crate::fault::point("before-publish");
     match target.publish(&upload, &stored, job.pin.size).await {
         Ok(facts) => {
