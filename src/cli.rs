@@ -155,6 +155,9 @@ pub struct DryRunArgs {
     /// Limits of the plan, for this run.
     #[command(flatten)]
     pub limits: LimitArgs,
+    /// As that of run
+    #[arg(long)]
+    pub accept_changes: bool,
     /// Also try in each target region whether it can be written, by a write that leaves nothing behind
     #[arg(long)]
     pub probe_writes: bool,
@@ -183,7 +186,7 @@ pub struct RunArgs {
     /// When another run holds the database
     #[arg(long, value_enum)]
     pub if_running: Option<IfRunningArg>,
-    /// With --if-running join: work beside runs of an older version of the plan file
+    /// Leave behind what an edited plan no longer wants; with --if-running join: work beside runs of another version of it
     #[arg(long)]
     pub accept_changes: bool,
 }

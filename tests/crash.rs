@@ -142,13 +142,17 @@ fn lose_the_database(bed: &Bed) {
 }
 
 /// The plan wants nothing any more of what it has begun.
-fn give_up_in_the_middle(bed: &Bed) {
-    stop_in_the_middle(bed);
+fn edit_out_what_is_begun(bed: &Bed) {
     let whole = std::fs::read_to_string(bed.plan()).expect("the plan");
     let (head, backups) = whole.split_once("backups:\n").expect("backups");
     let alone = backups.lines().find(|line| line.contains("alone.bin")).expect("an object without a chain");
     std::fs::write(bed.plan(), format!("{head}backups:\n{alone}\n")).expect("the plan");
-    bed.run().expect(0);
+}
+
+fn give_up_in_the_middle(bed: &Bed) {
+    stop_in_the_middle(bed);
+    edit_out_what_is_begun(bed);
+    bed.run_with(&["--accept-changes"]).expect(0);
     assert!(!support::temporaries(bed).is_empty(), "there is something to collect");
 }
 
@@ -306,6 +310,33 @@ fn killed_between_publishing_and_the_row() {
             }
         }
     });
+}
+
+#[test]
+fn an_edit_that_leaves_work_behind_is_refused_until_it_is_accepted() {
+    if !has_points("an_edit_that_leaves_work_behind_is_refused_until_it_is_accepted") {
+        return;
+    }
+    let bed = Bed::new(Layout::Large);
+    stop_in_the_middle(&bed);
+    edit_out_what_is_begun(&bed);
+    let before = (support::rows_with_parts(&bed), support::temporaries(&bed));
+    for arguments in [&["plan"], RUN] {
+        let refused = Output::of(bed.command(arguments).arg(bed.plan()).output().expect("the binary starts")).expect(2);
+        let (note, error) = refused.stderr.split_once('\n').expect("two texts");
+        assert!(note.starts_with("note: the plan was edited since its last run: migrations: "), "{refused}");
+        assert!(note.ends_with(" under way)"), "{refused}");
+        assert!(error.starts_with("error: the edited plan no longer wants "), "{refused}");
+        assert!(error.contains(" that are under way; nothing was touched\ncaused by: `"), "{refused}");
+        assert!(error.contains("`full.xbstream.gz` for region `two`: its copy was begun\n"), "{refused}");
+        let hint = "\nhint: put them back into the plan until they are done; or add --accept-changes: what they have stored is \
+                    given up, and `backhaul gc` removes what was not published\n";
+        assert!(error.ends_with(hint), "{refused}");
+    }
+    assert_eq!((support::rows_with_parts(&bed), support::temporaries(&bed)), before, "something was touched");
+    bed.run_with(&["--accept-changes"]).expect(0);
+    // What was accepted once is not asked for again.
+    bed.run().expect(0);
 }
 
 #[test]

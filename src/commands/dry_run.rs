@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
+use super::edited::Edit;
 use super::saved::{self, Saved};
 use super::{Outcome, open, print, print_json, surveyed};
 use crate::cli::{DryRunArgs, Global};
@@ -27,7 +28,7 @@ pub(super) async fn dry_run(global: &Global, args: &DryRunArgs) -> Outcome {
     }
     let began = Instant::now();
     let regions = open::unlimited_regions(&loaded.plan);
-    let mut survey = look(global, &loaded, &regions, true).await?;
+    let (mut survey, edit) = look(global, &loaded, &regions, true).await?;
     let graph = survey.graph();
     let selected = surveyed::select(&args.selection, &graph, &survey)?;
     if args.probe_writes {
@@ -43,6 +44,12 @@ pub(super) async fn dry_run(global: &Global, args: &DryRunArgs) -> Outcome {
         let verbose = global.verbose > 0;
         print(&forecast_text(&forecast, &survey, &graph, &selected, &url.to_string(), began.elapsed(), verbose))?;
         surveyed::tell_skipped(&survey);
+    }
+    if let Some(edit) = edit {
+        if !global.quiet {
+            edit.tell();
+        }
+        edit.check(args.accept_changes)?;
     }
     if let Some(out) = &args.out {
         save(global, out, &saved::saved(&loaded, &survey, &selected)?)?;
@@ -72,26 +79,39 @@ fn save(global: &Global, out: &Path, saved: &Saved) -> Result<(), CommandError> 
     ))
 }
 
-/// Surveys a plan against its database as it is, without creating one.
+/// Surveys a plan against its database as it is, without creating one; and what was edited since its last run.
 pub(super) async fn look(
     global: &Global,
     loaded: &Loaded,
     regions: &Regions,
     look_at_targets: bool,
-) -> Result<Survey, CommandError> {
+) -> Result<(Survey, Option<Edit>), CommandError> {
     open::warn_of_clouds(global, regions, open::used_regions(&loaded.plan)).await;
     let url = open::database_url(global, &loaded.plan)?;
     match Database::open_reading(&url).await {
         Ok(database) => {
-            let known = surveyed::known_rows(&database, &loaded.plan.name).await;
+            let looked = look_beside(&database, loaded, regions, look_at_targets).await;
             database.close().await;
-            let (rows, planned) = known?;
-            surveyed::survey(&loaded.plan, regions, &rows, &planned, loaded, look_at_targets).await
+            looked
         }
         // The first run will make it.
         Err(OpenError::Absent { .. }) => {
-            surveyed::survey(&loaded.plan, regions, &HashMap::new(), &[], loaded, look_at_targets).await
+            let nothing = &HashMap::new();
+            let survey = surveyed::survey(&loaded.plan, regions, nothing, &[], loaded, look_at_targets).await?;
+            Ok((survey, None))
         }
         Err(error) => Err(open::open_error(&error)),
     }
+}
+
+async fn look_beside(
+    database: &Database,
+    loaded: &Loaded,
+    regions: &Regions,
+    look_at_targets: bool,
+) -> Result<(Survey, Option<Edit>), CommandError> {
+    let (rows, planned) = surveyed::known_rows(database, &loaded.plan.name).await?;
+    let survey = surveyed::survey(&loaded.plan, regions, &rows, &planned, loaded, look_at_targets).await?;
+    let edit = Edit::of(loaded, database, &rows, &planned, &survey).await?;
+    Ok((survey, edit))
 }

@@ -9,7 +9,7 @@ use crate::exit::Exit;
 pub(super) async fn graph(global: &Global, args: &GraphArgs) -> Outcome {
     let loaded = open::plan(global, &args.plan)?;
     open::check_references(&loaded.plan)?;
-    let survey = dry_run::look(global, &loaded, &open::unlimited_regions(&loaded.plan), false).await?;
+    let (survey, _) = dry_run::look(global, &loaded, &open::unlimited_regions(&loaded.plan), false).await?;
     let graph = survey.graph();
     let text = match args.format {
         GraphFormat::Text => graph.to_text(),

@@ -5,6 +5,7 @@ mod backup_copy;
 mod check;
 mod compare;
 mod dry_run;
+mod edited;
 mod gc;
 mod graph;
 mod init;
@@ -37,8 +38,9 @@ pub async fn dispatch(cli: Cli) -> Outcome {
     match cli.command {
         Command::Check(args) => check::check(global, &args).await,
         Command::Plan(args) => dry_run::dry_run(global, &args).await,
-        Command::Run(RunArgs { dry_run: true, plan, selection, limits, .. }) => {
-            dry_run::dry_run(global, &DryRunArgs { plan, selection, limits, probe_writes: false, out: None }).await
+        Command::Run(RunArgs { dry_run: true, plan, selection, limits, accept_changes, .. }) => {
+            let args = DryRunArgs { plan, selection, limits, accept_changes, probe_writes: false, out: None };
+            dry_run::dry_run(global, &args).await
         }
         Command::Run(args) => run::run(global, &args).await,
         Command::Status(args) => status::status(global, &args).await,

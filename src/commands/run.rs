@@ -9,6 +9,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::edited::Edit;
 use super::open;
 use super::{Outcome, recorded, settled, surveyed};
 use crate::cli::{Global, IfRunningArg, RunArgs};
@@ -105,6 +106,12 @@ async fn execute(
     let mut survey = surveyed::survey(plan, &regions, &rows, &planned, &loaded, false).await?;
     if !global.quiet && !global.json {
         surveyed::tell_skipped(&survey);
+    }
+    if let Some(edit) = Edit::of(&loaded, database, &rows, &planned, &survey).await? {
+        if !global.quiet {
+            edit.tell();
+        }
+        edit.check(args.accept_changes)?;
     }
     let graph = survey.graph();
     let selected = surveyed::select(&args.selection, &graph, &survey)?;

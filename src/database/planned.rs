@@ -93,6 +93,28 @@ impl Database {
         self.patiently(|| self.rows_by_id(Some(filter.clone()))).await
     }
 
+    /// Which of `ids` any other plan than `plan` wants, too.
+    pub async fn wanted_by_other_plans(&self, plan: &str, ids: &[Uuid]) -> Result<HashSet<Uuid>, DatabaseError> {
+        let mut wanted = HashSet::new();
+        for chunk in ids.chunks(IDS) {
+            let question = Query::select()
+                .column(plan_entries::Column::BackupId)
+                .from(PlanEntries)
+                .and_where(plan_entries::Column::Plan.ne(plan))
+                .and_where(plan_entries::Column::BackupId.is_in(chunk.iter().map(Uuid::to_string)))
+                .to_owned();
+            wanted.extend(self.patiently(|| self.ids_of(&question)).await?);
+        }
+        Ok(wanted)
+    }
+
+    async fn ids_of(&self, question: &SelectStatement) -> Result<Vec<Uuid>, DatabaseError> {
+        let snapshot = self.snapshot().await?;
+        let found = query(self, &snapshot, question).await?;
+        let id = |result: &QueryResult| -> Result<String, _> { result.try_get_by_index(0) };
+        found.iter().map(|result| entry_id(&id(result).map_err(|error| self.error(error))?)).collect()
+    }
+
     async fn rows_by_id(&self, filter: Option<Expr>) -> Result<Vec<Row>, DatabaseError> {
         let snapshot = self.snapshot().await?;
         let mut rows: Vec<Row> = Vec::new();
@@ -113,12 +135,7 @@ impl Database {
     /// The ids of the rows that `plan` wants, in no order.
     pub async fn planned_ids(&self, plan: &str) -> Result<Vec<Uuid>, DatabaseError> {
         let entries = self.patiently(|| self.entries(plan)).await?;
-        let unreadable = |id: &String| DatabaseError::Unreadable {
-            id: id.clone(),
-            column: "plan_entries.backup_id".to_owned(),
-            value: id.clone(),
-        };
-        entries.keys().map(|id| id.parse().map_err(|_| unreadable(id))).collect()
+        entries.keys().map(|id| entry_id(id)).collect()
     }
 
     /// The names of all plans that want any row, sorted.
@@ -320,4 +337,12 @@ fn all_columns() -> SelectStatement {
 /// Plans have at most a million rows.
 pub(super) fn position(index: usize) -> i32 {
     i32::try_from(index).unwrap_or(i32::MAX)
+}
+
+fn entry_id(id: &str) -> Result<Uuid, DatabaseError> {
+    id.parse().map_err(|_| DatabaseError::Unreadable {
+        id: id.to_owned(),
+        column: "plan_entries.backup_id".to_owned(),
+        value: id.to_owned(),
+    })
 }

@@ -297,7 +297,7 @@ impl Row {
     }
 
     /// Whether [`Row::to_describe`] of both is the same.
-    pub(super) fn is_described_as(&self, other: &Self) -> bool {
+    pub(crate) fn is_described_as(&self, other: &Self) -> bool {
         self.name == other.name
             && self.description == other.description
             && self.backup_type == other.backup_type
