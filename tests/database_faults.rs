@@ -7,6 +7,8 @@ mod contention;
 mod database_proxy;
 #[path = "support/database_server.rs"]
 mod database_server;
+#[path = "database_faults/failover.rs"]
+mod failover;
 #[path = "database_faults/outages.rs"]
 mod outages;
 mod support;
@@ -14,8 +16,8 @@ mod support;
 use database_server::{DatabaseServer, Kind};
 use support::{Bed, Layout, Options, Output, Running, wait_until};
 
-/// Slow enough to be met in the middle: some eight seconds.
-const SLOWLY: [&str; 5] = ["--json", "--bandwidth", "8MiB/s", "--concurrency", "2"];
+/// Bytes a second, slow enough to be met in the middle: some eight seconds.
+const SLOWLY: &str = "8MiB/s";
 
 /// The name of the database.
 const NAME: &str = "faults";
@@ -53,19 +55,25 @@ fn bed(server: &DatabaseServer, port: u16) -> Bed {
 }
 
 /// A run in its middle: some part is stored and has its row.
-fn in_the_middle(bed: &Bed) -> Running {
-    let mut running = Running::start(&mut bed.run_command(&SLOWLY));
-    wait_for_parts(bed, &mut running, 1);
+fn in_the_middle(bed: &Bed, arguments: &[&str]) -> Running {
+    let mut command = bed.run_command(&["--json", "--concurrency", "2"]);
+    let mut running = Running::start(command.args(arguments));
+    wait_for_part(bed, &mut running);
     running
 }
 
-/// Until `count` parts have their rows.
-fn wait_for_parts(bed: &Bed, running: &mut Running, count: usize) {
-    wait_until("parts are stored", || {
+/// Until a part has its row.
+fn wait_for_part(bed: &Bed, running: &mut Running) {
+    wait_until("a part is stored", || {
         assert!(!running.has_ended(), "it was to be met in the middle");
         let rows = support::rows_at(&bed.database_url()).unwrap_or_default();
-        rows.iter().map(|(_, parts)| parts.len()).sum::<usize>() >= count
+        rows.iter().any(|(_, parts)| !parts.is_empty())
     });
+}
+
+/// How many transactions the only runner has committed; 0 once it has left.
+fn commits(server: &DatabaseServer) -> i64 {
+    block_on(server.number(NAME, "SELECT COALESCE(MAX(sequence), 0) FROM commits")).unwrap_or_default()
 }
 
 /// The run completed, and no step of it failed, was tried again or began anew.

@@ -6,7 +6,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
 
 use super::database_server::{DatabaseServer, Kind};
 use super::support::wait_until;
-use super::{NAME, bed, block_on, in_the_middle, on_both, server, went_well};
+use super::{NAME, SLOWLY, bed, block_on, in_the_middle, on_both, server, went_well};
 
 /// `InnoDB` shows the same transactions again to who looks more often than every 100 ms.
 const LOOK_EVERY: Duration = Duration::from_millis(150);
@@ -47,7 +47,7 @@ fn refusing(kind: Kind) -> Vec<&'static str> {
 fn transactions_are_refused_on(kind: Kind) {
     let Some(server) = server(kind, "transactions that are refused") else { return };
     let bed = bed(&server, server.port);
-    let running = in_the_middle(&bed);
+    let running = in_the_middle(&bed, &["--bandwidth", SLOWLY]);
     for statement in refusing(kind) {
         block_on(server.execute(NAME, statement));
     }
@@ -69,7 +69,7 @@ fn transactions_are_refused() {
 fn rows_are_held_on(kind: Kind) {
     let Some(server) = server(kind, "rows that somebody holds") else { return };
     let bed = bed(&server, server.port);
-    let running = in_the_middle(&bed);
+    let running = in_the_middle(&bed, &["--bandwidth", SLOWLY]);
     block_on(hold(&server));
     // PostgreSQL's figures come a little late.
     wait_until("the server has counted a deadlock", || deadlocks(&server) > 0);

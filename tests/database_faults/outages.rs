@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::database_proxy::Proxy;
-use super::database_server::{DatabaseServer, Kind};
+use super::database_server::Kind;
 use super::support::{self, wait_until};
-use super::{bed, in_the_middle, on_both, server, went_well};
+use super::{SLOWLY, bed, commits, in_the_middle, on_both, server, went_well};
 
 /// Shorter than the lease, which is 30 s: the runner keeps its work.
 const OUTAGE: Duration = Duration::from_secs(12);
@@ -15,16 +15,16 @@ const KILLS: usize = 6;
 fn is_killed_again_and_again(kind: Kind) {
     let Some(mut server) = server(kind, "a database server that is killed again and again") else { return };
     let bed = bed(&server, server.port);
-    let mut running = in_the_middle(&bed);
-    let (mut kills, mut commits) = (0, 0);
+    let mut running = in_the_middle(&bed, &["--bandwidth", SLOWLY]);
+    let (mut kills, mut committed) = (0, 0);
     while kills < KILLS && !running.has_ended() {
         server.kill();
         server.resume();
         kills += 1;
         // The next one strikes as soon as there was some progress.
         wait_until("the run goes on", || {
-            let now = commits_of(&server);
-            running.has_ended() || std::mem::replace(&mut commits, now) < now
+            let now = commits(&server);
+            running.has_ended() || std::mem::replace(&mut committed, now) < now
         });
     }
     assert_eq!(kills, KILLS, "it has ended too soon");
@@ -36,15 +36,10 @@ fn a_server_is_killed_again_and_again() {
     on_both(is_killed_again_and_again);
 }
 
-/// How many transactions the only runner has committed; 0 once it has left.
-fn commits_of(server: &DatabaseServer) -> i64 {
-    super::block_on(server.number(super::NAME, "SELECT COALESCE(MAX(sequence), 0) FROM commits")).unwrap_or_default()
-}
-
 fn is_down_for_a_while(kind: Kind) {
     let Some(mut server) = server(kind, "a database server that is down for a while") else { return };
     let bed = bed(&server, server.port);
-    let running = in_the_middle(&bed);
+    let running = in_the_middle(&bed, &["--bandwidth", SLOWLY]);
     server.kill();
     std::thread::sleep(OUTAGE);
     server.resume();
@@ -60,7 +55,7 @@ fn replies_to_commits_are_lost_on(kind: Kind) {
     let Some(server) = server(kind, "lost replies to commits") else { return };
     let proxy = Proxy::to(server.port);
     let bed = bed(&server, proxy.port);
-    let mut running = in_the_middle(&bed);
+    let mut running = in_the_middle(&bed, &["--bandwidth", SLOWLY]);
     while !running.has_ended() {
         let before = proxy.swallowed();
         proxy.swallow_next_commit();

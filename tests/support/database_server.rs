@@ -129,6 +129,24 @@ impl DatabaseServer {
         }
     }
 
+    /// A replica that streams from it, made of all that it holds now. Only `PostgreSQL`.
+    pub(crate) fn replica(&self) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        give_to_server(folder.path());
+        let (program, arguments) = (self.program.clone(), self.arguments.clone());
+        let mut replica = Self { kind: self.kind, port: free_port(), process: None, folder, program, arguments };
+        let made = as_nobody(&self.program.with_file_name("pg_basebackup"))
+            .args(["--host=127.0.0.1", &format!("--port={}", self.port), "--username=root", "--write-recovery-conf"])
+            .args(["--checkpoint=fast", "--no-sync"])
+            .arg(format!("--pgdata={}", replica.data().display()))
+            .env("PGPASSWORD", ROOT_PASSWORD)
+            .output()
+            .expect("it starts");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        replica.resume();
+        replica
+    }
+
     /// Starts it again with these arguments in place of those before.
     pub(crate) fn restart_with(&mut self, arguments: Vec<String>) {
         self.stop();
