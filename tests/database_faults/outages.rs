@@ -1,11 +1,12 @@
 //! Servers that are gone for a while, and replies that are lost.
 
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use super::database_proxy::Proxy;
 use super::database_server::Kind;
-use super::support::{self, wait_until};
-use super::{SLOWLY, bed, commits, in_the_middle, on_both, server, went_well};
+use super::support::{self, Bed, wait_until};
+use super::{SLOWLY, bed, commits, in_the_middle, on_both, server, went_well, went_well_after};
 
 /// Shorter than the lease, which is 30 s: the runner keeps its work.
 const OUTAGE: Duration = Duration::from_secs(12);
@@ -49,6 +50,38 @@ fn is_down_for_a_while(kind: Kind) {
 #[test]
 fn a_server_is_down_for_a_while() {
     on_both(is_down_for_a_while);
+}
+
+/// Longer than the lease: nothing is written to stores meanwhile, and nobody else came.
+fn is_down_for_longer_than_the_lease(kind: Kind) {
+    let Some(mut server) = server(kind, "a database server that is down for longer than a lease") else { return };
+    let bed = bed(&server, server.port);
+    let running = in_the_middle(&bed, &["--bandwidth", SLOWLY, "--lease", "3s", "--heartbeat", "1s"]);
+    server.kill();
+    std::thread::sleep(OUTAGE / 2);
+    let written = in_the_stores(&bed);
+    std::thread::sleep(OUTAGE / 2);
+    assert_eq!(in_the_stores(&bed), written, "{kind:?}: written after its lease had ended");
+    server.resume();
+    went_well_after(1, &bed, running, &format!("{kind:?} down for {OUTAGE:?} with a lease of 3 s"));
+}
+
+/// All that lies in the target regions, and when it was written.
+fn in_the_stores(bed: &Bed) -> Vec<(PathBuf, u64, SystemTime)> {
+    let files = support::TARGETS.iter().flat_map(|target| support::files(&bed.target(target)));
+    let mut found: Vec<_> = files
+        .map(|path| {
+            let metadata = path.metadata().expect("a file");
+            (path, metadata.len(), metadata.modified().expect("a time"))
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn a_server_is_down_for_longer_than_the_lease() {
+    on_both(is_down_for_longer_than_the_lease);
 }
 
 fn replies_to_commits_are_lost_on(kind: Kind) {
