@@ -11,6 +11,8 @@ mod database_server;
 mod failover;
 #[path = "database_faults/outages.rs"]
 mod outages;
+#[path = "database_faults/round_trips.rs"]
+mod round_trips;
 mod support;
 
 use database_server::{DatabaseServer, Kind};

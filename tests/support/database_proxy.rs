@@ -1,4 +1,4 @@
-//! Stands between a database and its server, and loses what it is told to.
+//! Stands between a database and its server, makes it far away, and loses what it is told to.
 
 #![allow(dead_code, reason = "each test binary uses its part of it")]
 
@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Until the process ends.
 pub(crate) struct Proxy {
@@ -18,12 +19,21 @@ pub(crate) struct Proxy {
 struct Losses {
     next_commit: AtomicBool,
     swallowed: AtomicU64,
+    commits: AtomicU64,
+    /// What a client sends takes so long to arrive.
+    delay: Duration,
 }
 
 impl Proxy {
     pub(crate) fn to(server: u16) -> Self {
+        Self::far_from(server, Duration::ZERO)
+    }
+
+    /// Of a server to which every message is `delay` under way.
+    pub(crate) fn far_from(server: u16, delay: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let (port, loses) = (listener.local_addr().expect("bound").port(), Arc::<Losses>::default());
+        let (port, loses) =
+            (listener.local_addr().expect("bound").port(), Arc::new(Losses { delay, ..Losses::default() }));
         let of_connections = Arc::clone(&loses);
         let server = Arc::new(AtomicU16::new(server));
         let leads_to = Arc::clone(&server);
@@ -51,6 +61,11 @@ impl Proxy {
         self.loses.next_commit.store(false, Ordering::SeqCst);
     }
 
+    /// Transactions that were to be committed, by all clients.
+    pub(crate) fn commits(&self) -> u64 {
+        self.loses.commits.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn swallowed(&self) -> u64 {
         self.loses.swallowed.load(Ordering::SeqCst)
     }
@@ -66,6 +81,8 @@ fn connect(client: &TcpStream, server: &TcpStream, loses: &Arc<Losses>) {
             // And no `READ COMMITTED`, which a new connection begins with.
             let is_commit = (0..bytes.len())
                 .any(|at| bytes[at..].strip_prefix(b"COMMIT").is_some_and(|rest| !rest.starts_with(b"TED")));
+            loses.commits.fetch_add(u64::from(is_commit), Ordering::SeqCst);
+            std::thread::sleep(loses.delay);
             if is_commit && loses.next_commit.swap(false, Ordering::SeqCst) {
                 is_dumb.store(true, Ordering::SeqCst);
                 loses.swallowed.fetch_add(1, Ordering::SeqCst);
