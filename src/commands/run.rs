@@ -154,7 +154,9 @@ async fn execute(
         stop: stop.clone(),
     });
     let started = engine::run(engine, tasks.collect()).await.map_err(|error| open::database_error(&error))?;
-    let ended = Ended { stopped: stop.draining().is_cancelled(), started: started > 0 };
+    // What this runner could not do and others have not done is work that is left.
+    let stopped = stop.draining().is_cancelled() || database.runner().is_some();
+    let ended = Ended { stopped, started: started > 0 };
     let (summary, exit) = conclude(database, &plan.name, run, &graph, &selected, ended)
         .await
         .map_err(|error| open::database_error(&error))?;
@@ -319,7 +321,8 @@ async fn conclude(
 ) -> Result<(Summary, Exit), DatabaseError> {
     // Behind what the plan wants now come the copies that it only keeps.
     let keys = recorded::lacking_keys(database, plan).await?;
-    let summary = recorded::summarise(&database.standings(plan).await?, graph, selected, &keys);
+    let ids: Vec<Uuid> = graph.nodes().iter().map(|node| node.id).collect();
+    let summary = recorded::summarise(&database.standings_of(plan, &ids).await?, graph, selected, &keys);
     let exit = summary.exit(ended);
     end(database, run, exit, &summary).await?;
     Ok((summary, exit))

@@ -251,8 +251,13 @@ impl Database {
         Ok(true)
     }
 
-    /// The update that makes `stored` described as `planned`; none if it is.
+    /// The update that makes `stored` described as `planned`; none if it is, nor where another runner went on with the row
+    /// since it was read: it knows it better.
     fn described_anew(&self, stored: &Row, planned: &Row, now_ms: i64) -> Option<Write> {
+        let is_as_read = (stored.state, stored.claim) == (planned.state, planned.claim);
+        if self.inner.connector.is_shared() && !is_as_read {
+            return None;
+        }
         let gets_location = stored.location.is_none() && planned.location.is_some();
         if stored.is_described_as(planned) && !gets_location {
             return None;
@@ -264,7 +269,8 @@ impl Database {
         let update = Backups::update_many()
             .set(changes)
             .filter(Column::Id.eq(stored.id.to_string()))
-            .filter(Column::State.ne(State::Completed.as_str()));
+            .filter(Column::State.eq(stored.state.as_str()))
+            .filter(Column::Claim.eq(stored.claim));
         Some(self.build(&update).into())
     }
 

@@ -25,14 +25,15 @@ pub(super) enum Use {
 
 impl Use {
     /// What the server is told of a connection when it begins. A statement that waits for another's lock gives up
-    /// before its caller does, so that it is redone and not taken for a lost connection.
+    /// before its caller does, so that it is redone and not taken for a lost connection. A runner that stands still in the
+    /// middle of a transaction does not keep its rows locked for longer than the 5 s that others may take to have them.
     const fn postgres(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Write => &[
                 ("default_transaction_isolation", "read committed"),
                 ("default_transaction_read_only", "off"),
                 ("lock_timeout", "10s"),
-                ("idle_in_transaction_session_timeout", "60s"),
+                ("idle_in_transaction_session_timeout", "5s"),
             ],
             Self::Read => {
                 &[("default_transaction_isolation", "repeatable read"), ("default_transaction_read_only", "on")]
@@ -44,8 +45,9 @@ impl Use {
         match self {
             Self::Write => &[
                 "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE",
-                // A text that is too long is an error, and not cut.
-                "SET SESSION innodb_lock_wait_timeout = 10, sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')",
+                // A text that is too long is an error, and not cut. What stands between the marks is MariaDB's alone.
+                "SET SESSION innodb_lock_wait_timeout = 10, sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES') \
+                 /*M!100301 , idle_transaction_timeout = 5 */",
             ],
             Self::Read => &["SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"],
         }

@@ -47,6 +47,28 @@ impl Database {
         self.patiently(|| self.standings_now(plan)).await
     }
 
+    /// Where these rows stand, in this order; those that `plan` does not want any more, too.
+    ///
+    /// # Errors
+    /// As [`Database::standings`].
+    pub async fn standings_of(&self, plan: &str, ids: &[Uuid]) -> Result<Standings, DatabaseError> {
+        let Standings { rows, mut failed } = self.standings(plan).await?;
+        if rows.len() >= ids.len() && rows.iter().zip(ids).all(|(row, id)| row.id == *id) {
+            return Ok(Standings { rows, failed });
+        }
+        // Another runner has changed what the plan wants.
+        let mut by_id: HashMap<Uuid, Standing> = rows.into_iter().map(|row| (row.id, row)).collect();
+        let missing: Vec<Uuid> = ids.iter().filter(|id| !by_id.contains_key(id)).copied().collect();
+        for row in self.rows(&missing).await? {
+            let Row { id, state, bytes, parent_id, .. } = row;
+            by_id.insert(id, Standing { id, state, bytes, parent_id });
+            if state == State::Failed {
+                failed.insert(id, row);
+            }
+        }
+        Ok(Standings { rows: ids.iter().filter_map(|id| by_id.remove(id)).collect(), failed })
+    }
+
     async fn standings_now(&self, plan: &str) -> Result<Standings, DatabaseError> {
         let snapshot = self.snapshot().await?;
         let name = self.name();

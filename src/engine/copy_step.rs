@@ -266,7 +266,7 @@ impl Step {
     async fn failed(&mut self, claim: Claim, failure: Failure) -> StepOutcome {
         let database = &self.engine.database;
         if let Some(delay_ms) = self.next_attempt_in(failure.cause) {
-            database.attempt_failed(claim, State::Building, u32::from(self.attempt), &failure).await?;
+            self.still_has(claim, &failure).await?;
             self.engine.tell_retry(self.ready, self.attempt, delay_ms, &failure);
             return Ok((Outcome::RetryAt(delay_ms), Some(claim)));
         }
@@ -275,6 +275,9 @@ impl Step {
             database.drained(claim).await?;
             return Ok((Outcome::Stopped, None));
         }
+        if !transient && !self.still_has(claim, &failure).await? {
+            return Ok((Outcome::Held, None));
+        }
         let abandoned = !transient && self.abandon().await;
         if !database.failed(claim, State::Building, &failure, !abandoned).await? {
             return Ok((Outcome::Held, None));
@@ -282,6 +285,12 @@ impl Step {
         self.row.state = State::Failed;
         self.engine.tell_failure(self.ready, failure);
         Ok((Outcome::Failed, None))
+    }
+
+    /// Notes why this attempt failed; false if the row is another's now. Who does not have it any more removes nothing: what
+    /// is staged may be what the other goes on from.
+    async fn still_has(&self, claim: Claim, failure: &Failure) -> Result<bool, DatabaseError> {
+        self.engine.database.attempt_failed(claim, State::Building, u32::from(self.attempt), failure).await
     }
 
     /// Removes what is staged; if that fails the row keeps naming it, for the next run or `gc`.
@@ -301,6 +310,9 @@ impl Step {
             upload_id: self.row.upload_id.clone(),
             parts: self.row.parts(),
         };
+        if !self.still_has(claim, &failure).await? {
+            return Ok((Outcome::Held, None));
+        }
         if target.abandon(&upload).await.is_err() {
             return self.failed(claim, failure).await;
         }

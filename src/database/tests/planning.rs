@@ -97,6 +97,8 @@ async fn what_describes_a_backup_follows_the_plan_until_it_is_registered(on: Pla
         target_catalog: "another".into(),
         location: Some("another location".into()),
         bytes: Some(1),
+        state: State::Building,
+        claim: 1,
         ..planned.clone()
     };
     fixture.database.save_plan(PLAN, std::slice::from_ref(&planned)).await.expect("saved");
