@@ -123,7 +123,7 @@ pub(crate) async fn registers_chains_once(openstack: &OpenStack) {
     assert!(failure.cause == Cause::RecordConflict && failure.message.contains("another parent"), "{failure:?}");
     let segments = swift.copy_of_segments(&version).await;
     let failure = trove.register(&segments).await.expect_err("an object of several segments");
-    assert!(failure.cause == Cause::TargetUnwritable && failure.message.contains("several segments"), "{failure:?}");
+    assert!(failure.cause == Cause::TargetError && failure.message.contains("several segments"), "{failure:?}");
     let gone = NewBackup { location: full.location.replace("/moved/", "/moved/gone-"), ..full.clone() };
     let failure = trove.register(&gone).await.expect_err("no such object");
     assert!(failure.message.contains("Trove cannot read"), "{failure:?}");
