@@ -312,6 +312,32 @@ fn killed_between_publishing_and_the_row() {
     });
 }
 
+/// A fault of ours in one step fails that one alone, says so, and is tried again by the next run.
+#[test]
+fn a_panic_fails_its_own_step() {
+    if !has_points("a_panic_fails_its_own_step") {
+        return;
+    }
+    for (point, layout, code) in [
+        ("after-claim:1:panic", Layout::Large, 3),
+        ("before-copied:3:panic", Layout::Large, 3),
+        ("after-copied:3:panic", Layout::Large, 0),
+        ("before-register:1:panic", Layout::Small, 3),
+        ("after-completed:1:panic", Layout::Small, 0),
+    ] {
+        let bed = Bed::new(layout);
+        let output = bed.run_until_fault(point);
+        assert_eq!(output.code, Some(code), "{point}: {output}");
+        assert!(output.stderr.contains("panicked at src/fault.rs"), "{point}: {output}");
+        let failed: Vec<_> = support::rows(&bed).0.into_iter().filter(|row| row.state.as_str() == "FAILED").collect();
+        assert_eq!(failed.is_empty(), code == 0, "{point}: {output}");
+        for row in failed {
+            assert_eq!(row.cause.map(|cause| cause.to_string()).as_deref(), Some("internal"), "{point}: {}", row.name);
+        }
+        bed.completes(1 + 3, point);
+    }
+}
+
 #[test]
 fn an_edit_that_leaves_work_behind_is_refused_until_it_is_accepted() {
     if !has_points("an_edit_that_leaves_work_behind_is_refused_until_it_is_accepted") {

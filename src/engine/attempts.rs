@@ -1,11 +1,11 @@
 //! What steps share: the pause before their next attempt, claims that are given back, and what is told of both.
 
-use super::{Engine, retry};
+use super::{Engine, Run, retry, what_is_still_asked};
 use crate::database::{Claim, DatabaseError};
 use crate::event::Event;
 use crate::failure::{Cause, Failure};
-use crate::schedule::Ready;
-use crate::state::Step;
+use crate::schedule::{Outcome, Ready};
+use crate::state::{State, Step};
 
 impl Engine {
     /// Gives the claim of a row back that was between two attempts.
@@ -45,5 +45,32 @@ impl Engine {
 
     pub(super) fn tell_failure(&self, ready: Ready, failure: Failure) {
         self.tell(Event::Failed { item: ready.position, step: ready.step, failure });
+    }
+}
+
+impl Run {
+    /// The rows of steps that panicked fail, but those that were finished before.
+    pub(super) async fn panicked(&mut self, started: Vec<Ready>) -> Result<(), DatabaseError> {
+        let failure = Failure::new(Cause::Internal, "Backhaul itself failed in this step, and said why on stderr")
+            .hint("please report that text; the next run tries the step again");
+        for ready in started {
+            self.watch.touch(ready.position);
+            let task = &mut self.tasks[ready.position as usize];
+            let outcome = match self.engine.database.rows(&[task.row.id]).await?.pop() {
+                Some(row)
+                    if row.state == State::Completed || (row.state, ready.step) == (State::Saving, Step::Copy) =>
+                {
+                    task.row = what_is_still_asked(row);
+                    Outcome::Done
+                }
+                Some(row) if self.engine.database.cannot_start(&row, &failure).await? => {
+                    self.engine.tell_failure(ready, failure.clone());
+                    Outcome::Failed
+                }
+                _ => Outcome::Stopped,
+            };
+            self.schedule.ended(ready, outcome);
+        }
+        Ok(())
     }
 }

@@ -292,8 +292,8 @@ impl Run {
         }
     }
 
-    /// Starts a step. One that panics is a fault of ours: it has said so, its rows go on from their checkpoints in the
-    /// next run, and the others are not held up.
+    /// Starts a step. One that panics is a fault of ours: it has said so, its rows fail and go on from their checkpoints in
+    /// the next run, and the others are not held up.
     fn spawn(
         &mut self,
         batch_of: Option<u16>,
@@ -330,12 +330,7 @@ impl Run {
         }
         let ends = match ended {
             Ok(ends) => ends?,
-            Err(started) => {
-                for ready in started {
-                    self.schedule.ended(ready, Outcome::Stopped);
-                }
-                return Ok(());
-            }
+            Err(started) => return self.panicked(started).await,
         };
         for end in ends {
             self.watch.touch(end.ready.position);

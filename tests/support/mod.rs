@@ -206,8 +206,13 @@ impl Bed {
 
     /// Runs the plan, which ends at the n-th passage of a point.
     pub fn run_until(&self, point: &str, n: usize) -> Output {
+        self.run_until_fault(&format!("{point}:{n}"))
+    }
+
+    /// Runs the plan with a value of `BACKHAUL_FAULT`.
+    pub fn run_until_fault(&self, fault: &str) -> Output {
         let mut command = self.run_command(&["-v"]);
-        Output::of(command.env("BACKHAUL_FAULT", format!("{point}:{n}")).output().expect("the binary starts"))
+        Output::of(command.env("BACKHAUL_FAULT", fault).output().expect("the binary starts"))
     }
 
     /// `backhaul status`, which must work whatever happened before, and its answer.
