@@ -1,6 +1,8 @@
 //! Faults of a database on a server while one runner works: whatever the server does, no step fails for it, and in the
 //! end rows, objects and records are those of a run that nobody disturbed.
 
+#[path = "database_faults/closed.rs"]
+mod closed;
 #[path = "database_faults/contention.rs"]
 mod contention;
 #[path = "support/database_proxy.rs"]
@@ -39,7 +41,12 @@ fn on_both(test: fn(Kind)) {
 
 /// A server with an empty database.
 fn server(kind: Kind, test: &str) -> Option<DatabaseServer> {
-    match DatabaseServer::start(kind) {
+    server_with(kind, test, Vec::new())
+}
+
+/// The same with more arguments.
+fn server_with(kind: Kind, test: &str, arguments: Vec<String>) -> Option<DatabaseServer> {
+    match DatabaseServer::start_with(kind, |_| arguments) {
         Ok(server) => {
             block_on(server.create(NAME));
             Some(server)
