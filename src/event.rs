@@ -86,6 +86,9 @@ pub enum Event {
         /// Why.
         failure: Failure,
     },
+    /// The lease of this runner ended before it could be renewed: what was under way is cut off, and others may have it by
+    /// the time there is a lease again.
+    LeaseEnded,
     /// No new copies are started any more.
     Draining {
         /// Why, for a person: `interrupted`, `the window of 4 h is over`.

@@ -10,6 +10,7 @@ mod bed;
 #[path = "support/database_server.rs"]
 mod database_server;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bed::{Bed, LEASE, Server};
@@ -32,6 +33,8 @@ fn three_runners_share_a_plan_on_postgresql() {
         what_a_killed_runner_had_is_taken_over(server);
         one_that_slept_past_its_lease_goes_on(server);
         a_joiner_is_let_in_or_told_why_not(server);
+        hosts_whose_clocks_are_wrong_agree(server);
+        a_starved_runner_keeps_its_lease(server);
     });
 }
 
@@ -96,6 +99,47 @@ fn one_that_slept_past_its_lease_goes_on(server: &Server) {
     }
     bed.is_complete(1);
     assert!(!ended.stderr.contains("error"), "{ended}");
+    assert!(ended.stderr.contains("lease ended"), "{ended}");
+}
+
+/// Leases and times are by the database's clock.
+fn hosts_whose_clocks_are_wrong_agree(server: &Server) {
+    if std::process::Command::new("faketime").arg("--version").output().is_err() {
+        return support::skip("hosts whose clocks are wrong", "faketime is not installed");
+    }
+    let bed = Bed::new(server, "2MiB/s");
+    let mut runners = vec![bed.join(), bed.join_at_another_time("+10d"), bed.join_at_another_time("-10d")];
+    let victim = in_the_middle(&bed, &mut runners);
+    victim.signal(Signal::KILL);
+    victim.wait();
+    for runner in runners {
+        runner.wait().expect(0);
+    }
+    bed.is_complete(1);
+    assert_eq!(bed.rows_of_other_days(), 0);
+}
+
+/// The heartbeat has a thread of its own, which busy copies and neighbours do not hold up.
+fn a_starved_runner_keeps_its_lease(server: &Server) {
+    let bed = Bed::new(server, "2MiB/s");
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let neighbours = 4 * std::thread::available_parallelism().map_or(2, usize::from);
+        for _ in 0..neighbours {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        let ended: Vec<_> = [bed.join(), bed.join()].into_iter().map(Running::wait).collect();
+        done.store(true, Ordering::Relaxed);
+        for output in ended {
+            assert!(!output.stderr.contains("lease ended"), "{output}");
+            output.expect(0);
+        }
+    });
+    bed.is_complete(0);
 }
 
 fn a_joiner_is_let_in_or_told_why_not(server: &Server) {

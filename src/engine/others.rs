@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{Engine, Run, what_is_still_asked};
 use crate::database::{DatabaseError, Others, Row};
+use crate::event::Event;
 use crate::lease;
 use crate::schedule::Elsewhere;
 use crate::state::State;
@@ -136,6 +137,7 @@ impl Run {
 
     /// After the lease has ended: cuts all steps off, takes it anew, and goes on from what the rows say then.
     pub(super) async fn begin_anew(&mut self) -> Result<(), DatabaseError> {
+        self.engine.tell(Event::LeaseEnded);
         self.steps.shutdown().await;
         while self.moved.try_recv().is_ok() {}
         self.schedule.cut_off();

@@ -136,7 +136,7 @@ fn style(template: &str) -> ProgressStyle {
 fn painted(event: &Event, line: String) -> String {
     let colour = match event {
         Event::Failed { .. } => 31,
-        Event::Retrying { .. } | Event::Restarted { .. } | Event::Draining { .. } => 33,
+        Event::Retrying { .. } | Event::Restarted { .. } | Event::Draining { .. } | Event::LeaseEnded => 33,
         _ => return line,
     };
     format!("\u{1b}[{colour}m{line}\u{1b}[0m")

@@ -66,6 +66,11 @@ pub(super) fn event_line(event: &Event, board: &Board, verbose: u8) -> Option<St
             "draining: {}; copies under way stop at their next checkpoint, press Ctrl-C again to stop at once",
             printable_lines(reason, "  "),
         ),
+        Event::LeaseEnded => {
+            "lease ended: the database did not answer in time, or this runner stood still; what was under way is \
+                              cut off, and goes on once there is a lease again, or with another runner"
+                .to_owned()
+        }
         Event::Copied { item, bytes, adopted: false, .. } if verbose >= 1 => {
             format!("copied: {}, {}", who(item), format_bytes(*bytes))
         }
@@ -175,6 +180,13 @@ mod tests {
             Some(
                 "draining: interrupted; copies under way stop at their next checkpoint, press Ctrl-C again to stop at \
                  once"
+            )
+        );
+        assert_eq!(
+            say(&Event::LeaseEnded).as_deref(),
+            Some(
+                "lease ended: the database did not answer in time, or this runner stood still; what was under way is cut off, \
+                 and goes on once there is a lease again, or with another runner"
             )
         );
         assert_eq!(say(&Event::Registered { item: 0 }), None);

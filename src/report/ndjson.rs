@@ -92,6 +92,7 @@ enum Body<'a> {
     Draining {
         reason: &'a str,
     },
+    LeaseEnded {},
     Progress {
         chains: u64,
         chains_restorable: u64,
@@ -224,6 +225,7 @@ fn body<'a>(event: &'a Event, items: &'a [Item]) -> Option<(&'static str, Body<'
         Event::Registered { item: at } => ("registered", Body::Registered { who: who(at) }),
         Event::Failed { item: at, step, failure } => ("failed", Body::Failed { who: who(at), step: *step, failure }),
         Event::Draining { reason } => ("draining", Body::Draining { reason }),
+        Event::LeaseEnded => ("lease_ended", Body::LeaseEnded {}),
         Event::Finished(_) => return None,
     })
 }

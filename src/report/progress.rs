@@ -114,7 +114,7 @@ impl Progress {
             Event::Copied { item, bytes, adopted, .. } => self.copied(*item, *bytes, *adopted),
             Event::Registered { item } => self.registered(*item),
             Event::Failed { item, .. } => self.failed(*item),
-            Event::Retrying { .. } | Event::Draining { .. } | Event::Finished(_) => {}
+            Event::Retrying { .. } | Event::Draining { .. } | Event::LeaseEnded | Event::Finished(_) => {}
         }
     }
 

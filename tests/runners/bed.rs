@@ -165,9 +165,19 @@ impl<'a> Bed<'a> {
         self.run(&["--if-running", "join"])
     }
 
+    /// The same on a host whose clock is wrong by so much, as `faketime` writes it; what counts time itself goes right.
+    pub(crate) fn join_at_another_time(&self, offset: &str) -> Running {
+        let mut command = Command::new("faketime");
+        command.args(["-f", offset, BACKHAUL]).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        self.start(command, &["--if-running", "join"])
+    }
+
     pub(crate) fn run(&self, arguments: &[&str]) -> Running {
+        self.start(Command::new(BACKHAUL), arguments)
+    }
+
+    fn start(&self, mut command: Command, arguments: &[&str]) -> Running {
         let lease = format!("{}s", LEASE.as_secs());
-        let mut command = Command::new(BACKHAUL);
         command.arg("run").arg(self.plan()).args(["--lease", &lease, "--heartbeat", "1s"]).args(arguments);
         command.env("BACKHAUL_DATABASE_URL", &self.url).env_remove("BACKHAUL_FAULT");
         command.current_dir(self.folder.path());
@@ -213,6 +223,17 @@ impl<'a> Bed<'a> {
 
     fn changes(&self) -> Vec<Change> {
         self.ask("SELECT * FROM witness ORDER BY number").iter().map(Change::read).collect()
+    }
+
+    /// Rows that say of anything done to them that it was not today.
+    pub(crate) fn rows_of_other_days(&self) -> i64 {
+        let now = match self.server.kind {
+            Kind::MariaDb => "CAST(UNIX_TIMESTAMP() AS SIGNED) * 1000",
+            Kind::PostgreSql => "CAST(EXTRACT(EPOCH FROM now()) AS BIGINT) * 1000",
+        };
+        let of = |column: &str| format!("ABS({column} - {now}) > 86400000");
+        let any = ["planned_ms", "changed_ms", "completed_ms"].map(of).join(" OR ");
+        self.count(&format!("SELECT COUNT(*) FROM backups WHERE {any}"))
     }
 
     /// Everybody who ever claimed a row.

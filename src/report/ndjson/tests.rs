@@ -56,6 +56,7 @@ fn every_event_has_a_line_that_says_all_of_it() {
             Event::Registered { item: 0 },
             Event::Failed { item: 0, step: Step::Register, failure: failure() },
             Event::Draining { reason: "interrupted".into() },
+            Event::LeaseEnded,
         ],
     );
     let with = |kind: &str, more: Value| {
@@ -82,6 +83,7 @@ fn every_event_has_a_line_that_says_all_of_it() {
             with("registered", json!({})),
             because("failed", json!({ "step": "register" })),
             json!({ "type": "draining", "time": "2025-11-23T12:03:01.000Z", "reason": "interrupted" }),
+            json!({ "type": "lease_ended", "time": "2025-11-23T12:03:01.000Z" }),
         ]
     );
     assert!(kept.text().lines().all(|line| line.starts_with("{\"type\":\"")), "{}", kept.text());
