@@ -14,7 +14,7 @@ mod support;
 use std::path::PathBuf;
 
 use rustix::process::Signal;
-use support::{Bed, Layout, Output, PART, Running, TARGETS, Trace, is_true, skip, wait_until};
+use support::{BACKHAUL, Bed, Layout, Options, Output, PART, Running, TARGETS, Trace, is_true, skip, wait_until};
 
 /// Slow enough to be met in the middle: a `Large` bed takes some eight seconds. Two copies at a time are soon at their
 /// first part.
@@ -245,6 +245,20 @@ fn killed_inside_of_a_target() {
 fn is_true_if_there(bed: &Bed, what: &str) {
     if is_finished_database(bed) {
         is_true(bed, what);
+    }
+}
+
+/// As many as a careful service manager leaves a program: copies that run at the same time share them.
+#[test]
+fn sixty_four_files_are_enough() {
+    let limits = "limits: { concurrency: 64 }".to_owned();
+    for layout in Layout::ALL {
+        let bed = Bed::with(layout, Options { limits: limits.clone(), ..Options::default() });
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", "ulimit -n 64 && exec \"$0\" run \"$1\"", BACKHAUL]).arg(bed.plan());
+        bed.settle(&mut command);
+        Output::of(command.output().expect("it starts")).expect(0);
+        bed.is_complete(0, "with 64 files");
     }
 }
 
