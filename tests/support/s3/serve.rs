@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -19,6 +20,9 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 use super::wire::{Connection, Wire};
+
+/// How long a port that is taken is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A certificate for 127.0.0.1 and who vouches for it.
 pub struct Tls {
@@ -59,7 +63,7 @@ pub fn listen(
 ) -> (SocketAddr, JoinHandle<()>) {
     let (send, receive) = std::sync::mpsc::channel();
     let accepting = runtime.spawn(async move {
-        let listener = TcpListener::bind(address).await.expect("a free port");
+        let listener = bound(address).await;
         send.send(listener.local_addr().expect("an address")).expect("somebody waits for it");
         let mut connections = JoinSet::new();
         loop {
@@ -82,6 +86,21 @@ pub fn listen(
         }
     });
     (receive.recv().expect("it listens"), accepting)
+}
+
+/// A child that another thread of the test starts just now has the socket that was closed, until it is another program:
+/// so long its port is taken.
+async fn bound(address: SocketAddr) -> TcpListener {
+    let start = Instant::now();
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => return listener,
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && start.elapsed() < PATIENCE => {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            Err(error) => panic!("{address}: {error}"),
+        }
+    }
 }
 
 async fn serve(socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, connection: Connection) {
