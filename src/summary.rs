@@ -111,12 +111,14 @@ pub struct Summary {
 }
 
 /// How a run ended, besides what the rows say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ended {
     /// A signal or the end of its window stopped it.
     pub stopped: bool,
     /// Any step was started.
     pub started: bool,
+    /// What could not be reached from here, and was left to other runners, which the rows do not say.
+    pub withheld: bool,
 }
 
 impl Summary {
@@ -173,6 +175,8 @@ impl Summary {
         }
         match (counts.registered == counts.total, ended.stopped) {
             (true, _) => Exit::Done,
+            (false, _) if ended.withheld && ended.started => Exit::Failed,
+            (false, _) if ended.withheld => Exit::Unreachable,
             (false, true) => Exit::Stopped,
             (false, false) => Exit::Internal,
         }
@@ -280,12 +284,14 @@ mod tests {
         let lines = [with_key.clone(), Line { lacks_key: true, ..with_key.clone() }, Line { root: 2, ..with_key }];
         let summary = Summary::of(&lines);
         assert_eq!((summary.chains, summary.chains_restorable, summary.chains_unknown), (2, 1, 1));
-        assert_eq!(summary.exit(Ended { stopped: false, started: true }), Exit::Done);
+        assert_eq!(summary.exit(Ended { stopped: false, started: true, ..Ended::default() }), Exit::Done);
     }
 
     #[test]
     fn exit_codes_in_their_order() {
-        let exit = |lines: &[Line<'_>], stopped| Summary::of(lines).exit(Ended { stopped, started: false });
+        let exit = |lines: &[Line<'_>], stopped| {
+            Summary::of(lines).exit(Ended { stopped, started: false, ..Ended::default() })
+        };
         let done = line(State::Completed, None, 0, None);
         let gone = line(State::Failed, Some(Cause::Unreachable), 1, None);
         let differs = line(State::Failed, Some(Cause::Integrity), 2, None);
@@ -294,10 +300,14 @@ mod tests {
         assert_eq!(exit(std::slice::from_ref(&done), true), Exit::Done);
         assert_eq!(exit(std::slice::from_ref(&gone), false), Exit::Unreachable);
         assert_eq!(exit(&[gone.clone(), done.clone()], false), Exit::Unreachable);
-        let started = Ended { stopped: false, started: true };
+        let started = Ended { stopped: false, started: true, ..Ended::default() };
         assert_eq!(Summary::of(&[gone.clone(), done.clone()]).exit(started), Exit::Failed);
         assert_eq!(exit(&[gone, differs, left.clone()], true), Exit::Integrity);
         assert_eq!(exit(&[done.clone(), left.clone()], true), Exit::Stopped);
+        let withheld =
+            |started| Summary::of(&[done.clone(), left.clone()]).exit(Ended { stopped: true, started, withheld: true });
+        assert_eq!((withheld(false), withheld(true)), (Exit::Unreachable, Exit::Failed));
+        assert_eq!(Summary::of(std::slice::from_ref(&done)).exit(Ended { withheld: true, ..started }), Exit::Done);
         assert_eq!(exit(&[done, left], false), Exit::Internal);
     }
 }

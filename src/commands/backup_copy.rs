@@ -113,7 +113,8 @@ fn once(plan: PathBuf) -> RunArgs {
         limits: LimitArgs::default(),
         stop_after: None,
         if_running: None,
-        accept_changes: false,
+        // Each of these commands wants one backup, and what another has begun goes on when that is given again.
+        accept_changes: true,
     }
 }
 

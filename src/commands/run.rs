@@ -18,6 +18,7 @@ use crate::engine::{self, Emit, Engine, RunLimits, Stop, Task};
 use crate::error::CommandError;
 use crate::event::{Board, Event, Item};
 use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::graph::Graph;
 use crate::number::format_duration;
 use crate::plan::{IfRunning, Loaded};
@@ -120,18 +121,14 @@ async fn execute(
     drop(rows);
     (loaded.plan.entries, loaded.source) = Default::default();
     let (loaded, plan) = (&loaded, &loaded.plan);
-    let run = write_down(loaded, database, &mut survey, &selected, kept).await;
+    let run = write_down(loaded, database, &mut survey, &selected, kept, &planned).await;
     let run = run.map_err(|error| open::database_error(&error))?;
     let migrations = only_selected(survey.migrations, &selected);
     let board = Arc::new(board(&migrations));
     let reporter = reporter(global, loaded, database, run, Arc::clone(&board))?;
     let sender = reporter.sender();
     let emit: Emit = Arc::new(move |event| sender.send(event));
-    for (item, migration) in (0..).zip(&migrations) {
-        if let Some(failure) = &migration.failure {
-            emit(Event::Failed { item, step: Step::Copy, failure: failure.clone() });
-        }
-    }
+    let is_in_the_way = tell_failures(&migrations, &emit);
     let mut tenants: HashMap<usize, BTreeSet<String>> = HashMap::new();
     for migration in &migrations {
         tenants.entry(migration.target).or_default().extend(migration.row.tenant_id.clone());
@@ -156,12 +153,19 @@ async fn execute(
     let started = engine::run(engine, tasks.collect()).await.map_err(|error| open::database_error(&error))?;
     // What this runner could not do and others have not done is work that is left.
     let stopped = stop.draining().is_cancelled() || database.runner().is_some();
-    let ended = Ended { stopped, started: started > 0 };
+    let ended = Ended { stopped, started: started > 0, withheld: stopped && is_in_the_way };
     let (summary, exit) = conclude(database, &plan.name, run, &graph, &selected, ended)
         .await
         .map_err(|error| open::database_error(&error))?;
     emit(Event::Finished(Box::new(summary)));
     Ok((exit, Some(reporter)))
+}
+
+/// Tells what the survey found in the way; whether there is anything.
+fn tell_failures(migrations: &[Migration], emit: &Emit) -> bool {
+    let failures = (0..).zip(migrations).filter_map(|(item, migration)| Some((item, migration.failure.clone()?)));
+    let events = failures.map(|(item, failure)| Event::Failed { item, step: Step::Copy, failure });
+    events.map(|event| emit(event)).count() > 0
 }
 
 /// Copies that the plan asked for once and that are done: they stay the plan's, to be verified and shown, even when
@@ -174,6 +178,27 @@ fn kept(rows: &HashMap<Uuid, Row>, planned: &[Uuid], survey: &Survey) -> Vec<Row
     kept.into_iter().cloned().collect()
 }
 
+/// [`kept`], as it is once others may have written down what their version of the plan wants: also what they have added
+/// since the survey, and what they have at work.
+async fn kept_for_others(
+    database: &Database,
+    plan: &str,
+    survey: &Survey,
+    planned: &[Uuid],
+    others: &HashSet<Uuid>,
+) -> Result<Vec<Row>, DatabaseError> {
+    let wanted: HashSet<Uuid> = survey.migrations.iter().map(|migration| migration.row.id).collect();
+    let surveyed: HashSet<&Uuid> = planned.iter().collect();
+    let unwanted: Vec<Uuid> = database.planned_ids(plan).await?.into_iter().filter(|id| !wanted.contains(id)).collect();
+    let mut kept = database.rows(&unwanted).await?;
+    kept.retain(|row| {
+        let is_at_work = row.claimed_by.is_some_and(|owner| others.contains(&owner));
+        row.completed_ms.is_some() || is_at_work || !surveyed.contains(&row.id)
+    });
+    kept.sort_unstable_by_key(|row| row.id);
+    Ok(kept)
+}
+
 /// [`prepare`], by one runner at a time.
 async fn write_down(
     loaded: &Loaded,
@@ -181,9 +206,10 @@ async fn write_down(
     survey: &mut Survey,
     selected: &[bool],
     kept: Vec<Row>,
+    planned: &[Uuid],
 ) -> Result<Uuid, DatabaseError> {
     let lock = database.lock_plans().await?;
-    let run = prepare(loaded, database, survey, selected, kept).await;
+    let run = prepare(loaded, database, survey, selected, kept, planned).await;
     lock.release().await;
     run
 }
@@ -194,11 +220,15 @@ async fn prepare(
     database: &Database,
     survey: &mut Survey,
     selected: &[bool],
-    kept: Vec<Row>,
+    mut kept: Vec<Row>,
+    planned: &[Uuid],
 ) -> Result<Uuid, DatabaseError> {
     let plan = &loaded.plan;
+    let others = database.live_others().await?;
+    // What this host alone may not reach is no reason for others to leave it.
+    let is_told = |failure: &Failure| others.is_empty() || !failure.cause.is_transient();
     let new_or_known = survey.migrations.iter().map(|migration| match &migration.failure {
-        Some(failure) if migration.row.planned_ms == 0 => {
+        Some(failure) if migration.row.planned_ms == 0 && is_told(failure) => {
             Cow::Owned(migration.row.clone().that_failed(failure.clone()))
         }
         _ => Cow::Borrowed(&migration.row),
@@ -209,14 +239,23 @@ async fn prepare(
             database.to_other_catalog(&registered, catalog).await?;
         }
     }
+    if database.runner().is_some() {
+        kept = kept_for_others(database, &plan.name, survey, planned, &others).await?;
+    }
     let wanted: Vec<Cow<'_, Row>> = new_or_known.chain(kept.into_iter().map(Cow::Owned)).collect();
-    database.save_plan(&plan.name, &wanted).await?;
+    let saved = database.save_plan(&plan.name, &wanted).await?;
     drop(wanted);
+    if database.runner().is_some() {
+        let described: HashSet<Uuid> = saved.described.into_iter().collect();
+        for migration in survey.migrations.iter_mut().filter(|migration| described.contains(&migration.row.id)) {
+            migration.row.claim += 1;
+        }
+    }
     // Many at once, so that they share their commits.
     let written = survey.migrations.iter().zip(selected).map(|(migration, selected)| async move {
         let row = &migration.row;
         match &migration.failure {
-            Some(failure) if row.planned_ms != 0 && row.failure().as_ref() != Some(failure) => {
+            Some(failure) if row.planned_ms != 0 && row.failure().as_ref() != Some(failure) && is_told(failure) => {
                 database.cannot_start(row, failure).await
             }
             None if *selected && migration.copy_is_there => database.still_copied(row).await,

@@ -40,7 +40,7 @@ pub(super) async fn run(
     let keys =
         recorded::lacking_keys(database, &loaded.plan.name).await.map_err(|error| open::database_error(&error))?;
     let summary = recorded::summarise(&standings, &graph, &vec![true; graph.nodes().len()], &keys);
-    let exit = summary.exit(Ended { stopped: false, started: false });
+    let exit = summary.exit(Ended { stopped: false, started: false, ..Ended::default() });
     running::end(database, run, exit, &summary).await.map_err(|error| open::database_error(&error))?;
     reporter.sender().send(Event::Finished(Box::new(summary)));
     Ok(Some((exit, reporter)))

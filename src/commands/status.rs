@@ -104,7 +104,7 @@ fn status_text(
             format!("the last run began {began} on {}, pid {}, and was killed", run.host, run.pid)
         }
     };
-    let ended = Ended { stopped: true, started: true };
+    let ended = Ended { stopped: true, started: true, ..Ended::default() };
     let text = match writer {
         // What is left is being worked on: nothing has stopped.
         Some(_) => progress_text(summary),

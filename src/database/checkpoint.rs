@@ -266,9 +266,14 @@ impl Database {
 
     async fn fail_seen(&self, row: &Row, changes: ActiveModel) -> Result<bool, DatabaseError> {
         let changes = ActiveModel { state: set_state(State::Failed), claimed_by: Set(None), ..changes };
+        let update = guarded(row.id, row.state, row.claim, changes).filter(self.is_free_for_me());
+        self.write_one(self.build(&update)).await
+    }
+
+    /// Whether no other live runner has the row that a statement looks at.
+    pub(super) fn is_free_for_me(&self) -> Expr {
         let me = self.runner().map_or_else(String::new, |id| id.to_string());
-        let free = runner::is_free(self.inner.connector.backend(), Expr::value(me));
-        self.write_one(self.build(&guarded(row.id, row.state, row.claim, changes).filter(free))).await
+        runner::is_free(self.inner.connector.backend(), Expr::value(me))
     }
 
     /// COMPLETED to SAVING: the plan now names another catalog, whose identity is `catalog`.

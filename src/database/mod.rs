@@ -50,6 +50,7 @@ pub use facts::{Copied, CopyStart, PartRow, RecordPlace};
 pub use file::SQLITE_MIN;
 pub use lock::Holder;
 pub use others::{Others, Owned, PlanLock};
+pub use planned::SavedPlan;
 pub use row::Row;
 pub use runs::{NewRun, Run};
 pub use standing::{Standing, Standings};

@@ -84,6 +84,18 @@ impl Database {
         Ok(PlanLock { connection: Some(connection) })
     }
 
+    /// The other runners that are live. None in a file.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub async fn live_others(&self) -> Result<HashSet<Uuid>, DatabaseError> {
+        if self.runner().is_none() {
+            return Ok(HashSet::new());
+        }
+        // Nothing was changed after the end of time.
+        Ok(self.look_at_others(i64::MAX, &[]).await?.live)
+    }
+
     /// The other runners that are live, the rows that were changed since an earlier look (those that this process
     /// changed among them; none while it is alone), and the rows `asked` for, in no order.
     ///

@@ -208,19 +208,28 @@ impl Database {
 }
 
 /// Planning.
+/// What [`Database::save_plan`] did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct SavedPlan {
+    /// Whether anything had to be written.
+    pub changed: bool,
+    /// Rows that are described anew: on a server each has a claim one higher than before.
+    pub described: Vec<Uuid>,
+}
+
 impl Database {
-    /// Makes `plan` want exactly `rows` (each id once), in this order, in one transaction; says whether anything had to
-    /// be written.
+    /// Makes `plan` want exactly `rows` (each id once), in this order, in one transaction.
     ///
     /// Rows that are not there are inserted, NEW or FAILED as given. Of those that are, only what describes the backup
     /// is brought up to date (names, times, sizes, tenant, instance, parent, datastore, metadata, expected digest,
     /// regions, target catalog, source location; the location where it is still unset), and nothing once it is
-    /// COMPLETED.
+    /// COMPLETED, nor where another live runner has it. Where there can be others, who has read the row before cannot
+    /// claim it after that: it would work by the old description.
     ///
     /// # Errors
     /// [`DatabaseError::Illegal`] for a row to insert in another state; [`DatabaseError::Unreadable`], and those of a
     /// write.
-    pub async fn save_plan<R: Borrow<Row>>(&self, plan: &str, rows: &[R]) -> Result<bool, DatabaseError> {
+    pub async fn save_plan<R: Borrow<Row>>(&self, plan: &str, rows: &[R]) -> Result<SavedPlan, DatabaseError> {
         let rows = || rows.iter().map(Borrow::borrow);
         let ids: Vec<Uuid> = rows().map(|row| row.id).collect();
         let (completed, open) = self.patiently(|| self.completed_and_open(&ids)).await?;
@@ -230,11 +239,17 @@ impl Database {
 
         let mut inserts = Vec::new();
         let mut writes: Vec<Write> = Vec::new();
+        let mut described = Vec::new();
         for row in rows().filter(|row| !completed.contains(&row.id)) {
             match stored.get(&row.id) {
                 None if matches!(row.state, State::New | State::Failed) => inserts.push(row),
                 None => return Err(DatabaseError::Illegal { id: row.id, from: State::New, to: row.state }),
-                Some(stored) => writes.extend(self.described_anew(stored, row, now)),
+                Some(stored) => {
+                    if let Some(write) = self.described_anew(stored, row, now) {
+                        writes.push(write);
+                        described.push(row.id);
+                    }
+                }
             }
         }
         // Chunk by chunk, each in a commit of its own: what is to be inserted takes several times the room of its row.
@@ -245,10 +260,11 @@ impl Database {
         }
         writes.extend(self.entries_anew(plan, &entries, &ids));
         if writes.is_empty() {
-            return Ok(!inserts.is_empty());
+            return Ok(SavedPlan { changed: !inserts.is_empty(), described });
         }
-        self.write(writes).await?;
-        Ok(true)
+        let written = self.write(writes).await?;
+        let described = described.into_iter().zip(written).filter_map(|(id, written)| written.then_some(id)).collect();
+        Ok(SavedPlan { changed: true, described })
     }
 
     /// The update that makes `stored` described as `planned`; none if it is, nor where another runner went on with the row
@@ -266,11 +282,15 @@ impl Database {
         if gets_location {
             changes.location = Set(planned.location.clone());
         }
-        let update = Backups::update_many()
-            .set(changes)
+        let mut update = Backups::update_many()
             .filter(Column::Id.eq(stored.id.to_string()))
             .filter(Column::State.eq(stored.state.as_str()))
             .filter(Column::Claim.eq(stored.claim));
+        if self.inner.connector.is_shared() {
+            changes.claim = Set(stored.claim + 1);
+            update = update.filter(self.is_free_for_me());
+        }
+        let update = update.set(changes);
         Some(self.build(&update).into())
     }
 

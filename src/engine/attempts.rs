@@ -1,7 +1,12 @@
 //! What steps share: the pause before their next attempt, claims that are given back, and what is told of both.
 
+use std::collections::HashMap;
+
+use futures::future::try_join_all;
+use uuid::Uuid;
+
 use super::{Engine, Run, retry, what_is_still_asked};
-use crate::database::{Claim, DatabaseError};
+use crate::database::{Claim, DatabaseError, Row};
 use crate::event::Event;
 use crate::failure::{Cause, Failure};
 use crate::schedule::{Outcome, Ready};
@@ -53,24 +58,36 @@ impl Run {
     pub(super) async fn panicked(&mut self, started: Vec<Ready>) -> Result<(), DatabaseError> {
         let failure = Failure::new(Cause::Internal, "Backhaul itself failed in this step, and said why on stderr")
             .hint("please report that text; the next run tries the step again");
-        for ready in started {
+        let ids: Vec<Uuid> = started.iter().map(|ready| self.tasks[ready.position as usize].row.id).collect();
+        let rows = self.engine.database.rows(&ids).await?;
+        let mut rows: HashMap<Uuid, Row> = rows.into_iter().map(|row| (row.id, row)).collect();
+        let ended = started.into_iter().zip(ids).map(|(ready, id)| {
+            let (database, row, failure) = (&self.engine.database, rows.remove(&id), &failure);
+            async move {
+                let outcome = match &row {
+                    Some(row) if is_done(row, ready) => Outcome::Done,
+                    Some(row) if database.cannot_start(row, failure).await? => Outcome::Failed,
+                    _ => Outcome::Held,
+                };
+                Ok((ready, row, outcome))
+            }
+        });
+        // At once, so that they share their commits.
+        for (ready, row, outcome) in try_join_all(ended).await? {
             self.watch.touch(ready.position);
-            let task = &mut self.tasks[ready.position as usize];
-            let outcome = match self.engine.database.rows(&[task.row.id]).await?.pop() {
-                Some(row)
-                    if row.state == State::Completed || (row.state, ready.step) == (State::Saving, Step::Copy) =>
-                {
-                    task.row = what_is_still_asked(row);
-                    Outcome::Done
-                }
-                Some(row) if self.engine.database.cannot_start(&row, &failure).await? => {
-                    self.engine.tell_failure(ready, failure.clone());
-                    Outcome::Failed
-                }
-                _ => Outcome::Stopped,
-            };
-            self.schedule.ended(ready, outcome);
+            match (outcome, row) {
+                (Outcome::Done, Some(row)) => self.tasks[ready.position as usize].row = what_is_still_asked(row),
+                (Outcome::Failed, _) => self.engine.tell_failure(ready, failure.clone()),
+                _ => {}
+            }
+            let held = if self.engine.is_shared() { Outcome::Held } else { Outcome::Stopped };
+            self.schedule.ended(ready, if outcome == Outcome::Held { held } else { outcome });
         }
         Ok(())
     }
+}
+
+/// Whether the step was over before it panicked.
+fn is_done(row: &Row, ready: Ready) -> bool {
+    row.state == State::Completed || (row.state, ready.step) == (State::Saving, Step::Copy)
 }

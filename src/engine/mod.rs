@@ -341,6 +341,11 @@ impl Run {
                     Outcome::RetryAt(self.now_ms() + delay_ms)
                 }
                 Outcome::Held if !self.engine.is_shared() => Outcome::Stopped,
+                Outcome::Held => {
+                    // It was none: the row was another's.
+                    self.attempts.entry(end.ready).and_modify(|attempts| *attempts = attempts.saturating_sub(1));
+                    Outcome::Held
+                }
                 Outcome::RetryAt(_) => {
                     self.engine.give_back(end.ready.step, end.claim).await?;
                     Outcome::Stopped

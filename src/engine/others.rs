@@ -142,6 +142,7 @@ impl Run {
         while self.moved.try_recv().is_ok() {}
         self.schedule.cut_off();
         self.claims.clear();
+        self.attempts.clear();
         self.gathering.clear();
         self.registering.clear();
         self.watch.looking = None;

@@ -10,7 +10,7 @@ use super::{Ended, Engine, Ledgers, StepEnd};
 use crate::catalog::Ledger;
 use crate::database::{Claim, DatabaseError, RecordPlace, Row};
 use crate::event::Event;
-use crate::failure::{Cause, Failure};
+use crate::failure::Failure;
 use crate::regions::Access;
 use crate::register::{Entered, Parent, Registered, Registry};
 use crate::schedule::{Outcome, Ready};
@@ -31,6 +31,13 @@ pub(super) async fn run(engine: Arc<Engine>, ledgers: Ledgers, target: usize, ba
         Ok(registry) => registry,
         Err(failure) => return failed(&engine, entries, &failure).await,
     };
+    let elsewhere = match of_other_catalogs(&engine, target, &mut entries).await {
+        Ok(elsewhere) => elsewhere,
+        Err(failure) => return failed(&engine, entries, &failure).await,
+    };
+    if entries.is_empty() {
+        return Ok(elsewhere);
+    }
     if let Err(error) = registry.settle(entries.iter().map(|entry| &entry.row)).await {
         return failed(&engine, entries, &error.0).await;
     }
@@ -67,7 +74,7 @@ pub(super) async fn run(engine: Arc<Engine>, ledgers: Ledgers, target: usize, ba
     ledgers.lock().unwrap_or_else(PoisonError::into_inner).insert(target, ledger);
     crate::fault::point("after-register");
     let mut done = Vec::new();
-    let mut ends = Vec::new();
+    let mut ends = elsewhere;
     for entry in entries {
         match (recorded.remove(&entry.row.id), refused.remove(&entry.row.id)) {
             (Some(record), _) => done.push((entry, record)),
@@ -78,6 +85,17 @@ pub(super) async fn run(engine: Arc<Engine>, ledgers: Ledgers, target: usize, ba
     }
     ends.extend(completed(&engine, done).await?);
     Ok(ends)
+}
+
+/// Takes those out that are to be registered in another catalog than this run's: another runner's version of the plan says
+/// so, and it, or the next run, does that.
+async fn of_other_catalogs(engine: &Engine, target: usize, entries: &mut Vec<Entry>) -> Result<Vec<StepEnd>, Failure> {
+    if !engine.is_shared() {
+        return Ok(Vec::new());
+    }
+    let catalog = engine.regions.catalog_identity(target).await?;
+    let elsewhere = entries.extract_if(.., |entry| entry.row.target_catalog != catalog);
+    Ok(elsewhere.map(|entry| end(entry, Outcome::Stopped)).collect())
 }
 
 /// The copies that those of a batch build on: as their rows say, else as the catalog does. What is found nowhere, or is not
@@ -106,8 +124,8 @@ async fn parents(
         }
         match registry.recorded_parent(ledger, id).await {
             Ok(parent) => parents.extend(parent.map(|parent| (id, parent))),
-            Err(failure) if matches!(failure.cause, Cause::CopyMissing | Cause::ParentMissing) => {}
-            Err(failure) => return Ok(Err(failure)),
+            Err(failure) if failure.cause.is_transient() => return Ok(Err(failure)),
+            Err(_) => {}
         }
     }
     Ok(Ok(parents))

@@ -108,7 +108,7 @@ impl Forecast {
     #[must_use]
     pub fn exit(&self) -> Exit {
         let started = !self.pairs.is_empty() || self.registers_only > 0;
-        match self.summary.exit(Ended { stopped: true, started }) {
+        match self.summary.exit(Ended { stopped: true, started, ..Ended::default() }) {
             Exit::Stopped if self.warnings > 0 => Exit::Failed,
             Exit::Stopped => Exit::Done,
             exit => exit,

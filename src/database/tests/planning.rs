@@ -18,7 +18,7 @@ fn many(count: usize) -> Vec<Row> {
 async fn a_planned_row_comes_back_as_it_was(on: Place) {
     let fixture = Fixture::new(on).await;
     let planned = row("a");
-    assert!(fixture.database.save_plan(PLAN, std::slice::from_ref(&planned)).await.expect("saved"));
+    assert!(fixture.database.save_plan(PLAN, std::slice::from_ref(&planned)).await.expect("saved").changed);
     let stored = fixture.row(planned.id).await;
     assert!(stored.planned_ms > 1_700_000_000_000);
     assert_eq!(stored, Row { planned_ms: stored.planned_ms, changed_ms: stored.planned_ms, ..planned });
@@ -40,9 +40,9 @@ async fn saving_the_same_plan_again_writes_nothing(on: Place) {
     let fixture = Fixture::new(on).await;
     // More than go into one statement, and more than are read at a time.
     let rows = many(4_321);
-    assert!(fixture.database.save_plan(PLAN, &rows).await.expect("saved"));
+    assert!(fixture.database.save_plan(PLAN, &rows).await.expect("saved").changed);
     let commits = fixture.database.commits();
-    assert!(!fixture.database.save_plan(PLAN, &rows).await.expect("saved"));
+    assert!(!fixture.database.save_plan(PLAN, &rows).await.expect("saved").changed);
     assert_eq!(fixture.database.commits(), commits);
     assert_eq!(ids(&fixture.database.planned_rows(PLAN).await.expect("readable")), ids(&rows));
 }
@@ -104,7 +104,7 @@ async fn what_describes_a_backup_follows_the_plan_until_it_is_registered(on: Pla
     fixture.database.save_plan(PLAN, std::slice::from_ref(&planned)).await.expect("saved");
     let claim = fixture.database.claim_copy(&planned, run(), &start("t")).await.expect("written").expect("free");
     let before = fixture.row(planned.id).await;
-    assert!(fixture.database.save_plan(PLAN, std::slice::from_ref(&anew)).await.expect("saved"));
+    assert!(fixture.database.save_plan(PLAN, std::slice::from_ref(&anew)).await.expect("saved").changed);
     let after = fixture.row(planned.id).await;
     let expected = Row {
         name: anew.name.clone(),
@@ -119,7 +119,7 @@ async fn what_describes_a_backup_follows_the_plan_until_it_is_registered(on: Pla
 
     assert!(fixture.database.copied(claim, copied()).await.expect("written"));
     assert_eq!(fixture.database.registered(&[(claim, RecordPlace::object("r"))]).await.expect("written"), [true]);
-    assert!(!fixture.database.save_plan(PLAN, &[planned]).await.expect("nothing to do"));
+    assert!(!fixture.database.save_plan(PLAN, &[planned]).await.expect("nothing to do").changed);
 }
 
 async fn a_location_is_filled_in_once(on: Place) {
