@@ -16,6 +16,7 @@ use crate::database::Row;
 use crate::failure::{Cause, Failure};
 use crate::id::Key;
 use crate::regions::{Access, Regions};
+use crate::state::State;
 use crate::store::{Store, StoreError};
 
 pub use links::Parent;
@@ -130,13 +131,20 @@ impl Registry {
         Ok(registered)
     }
 
-    /// Takes away what earlier batches of these rows left unpublished, if a crash ended them. Safe to repeat.
+    /// Takes away what earlier batches of these rows left unpublished, if a crash ended them; or waits, where it cannot be
+    /// seen, until it is done. Safe to repeat.
     ///
     /// # Errors
     /// As [`Registry::register`].
     pub async fn settle(&self, rows: impl IntoIterator<Item = &Row>) -> Result<(), CatalogError> {
-        match self.trove {
-            Some(_) => Ok(()),
+        match &self.trove {
+            Some(trove) => {
+                let is_begun = |row: &Row| row.state == State::Saving && row.record.is_some();
+                if rows.into_iter().any(is_begun) {
+                    trove.settle().await;
+                }
+                Ok(())
+            }
             None => records::settle(&self.store, rows).await,
         }
     }

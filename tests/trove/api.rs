@@ -108,6 +108,14 @@ pub(crate) async fn registers_chains_once(openstack: &OpenStack) {
     let again = [&full, &full, &full].map(|backup| trove.register(backup));
     assert!(futures::future::join_all(again).await.iter().all(|id| id.as_deref() == Ok(full_id.as_str())));
     assert_eq!(openstack.listed(TWO, "catalog-api").len(), 2);
+    // What one has listed is old as soon as another was at work.
+    let (ours, theirs) = (api(&session), api(&session));
+    assert_eq!(ours.register(&full).await.as_deref(), Ok(full_id.as_str()));
+    let another = swift.copy(&version, None).await;
+    let another_id = theirs.register(&another).await.expect("registered");
+    ours.settle().await;
+    assert_eq!(ours.register(&another).await.as_deref(), Ok(another_id.as_str()));
+    assert_eq!(openstack.listed(TWO, "catalog-api").len(), 3);
     let shown = openstack.shown(TWO, "catalog-api", &child_id);
     assert_eq!((shown["parent_id"].as_str(), shown["status"].as_str()), (Some(full_id.as_str()), Some("RESTORED")));
     assert_eq!(shown["description"].as_str(), child.description.as_deref());
@@ -130,7 +138,7 @@ pub(crate) async fn registers_chains_once(openstack: &OpenStack) {
     let elsewhere = openstack.datastore_version(ONE, "mysql", "8.0");
     let failure = trove.register(&swift.copy(&elsewhere, None).await).await.expect_err("the other region's version");
     assert_eq!(failure.cause, Cause::NoCounterpart, "{failure:?}");
-    assert_eq!(openstack.listed(TWO, "catalog-api").len(), 2, "nothing was left behind");
+    assert_eq!(openstack.listed(TWO, "catalog-api").len(), 3, "nothing was left behind");
 }
 
 /// An answer that never came is looked for, not asked for again.

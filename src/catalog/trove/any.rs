@@ -14,6 +14,14 @@ pub enum Trove {
 }
 
 impl Trove {
+    /// Waits until what somebody who went away may have asked of it is there to be seen. A database has undone or done it
+    /// before it lets others look.
+    pub async fn settle(&self) {
+        if let Self::Api(api) = self {
+            api.settle().await;
+        }
+    }
+
     /// All backups, or those of some tenants. Who may not see those of all sees his own project's.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! One backup through Trove's API. Each POST makes another backup, so what is there is looked at first, and again
 //! whenever an answer did not come.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -33,6 +33,13 @@ pub(super) struct Listed {
 }
 
 impl TroveApi {
+    /// Gives Trove the time for what somebody who went away in the middle may have asked of it, and forgets what was listed
+    /// before: their answers came to nobody.
+    pub async fn settle(&self) {
+        tokio::time::sleep(STILL_AT_WORK.iter().sum()).await;
+        self.listings.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Registers a copy in its project, and answers its id there; [`NewBackup::id`], times and checksum are not told to
     /// Trove, which reads the object itself. Safe to repeat: a backup of the same object is taken for it.
     ///
