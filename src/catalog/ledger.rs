@@ -15,6 +15,8 @@ pub struct Ledger {
     unreadable: Vec<UnreadableLine>,
     /// Records by the id that their objects are named by, where that is not their own.
     stems: BTreeMap<Uuid, BTreeSet<Uuid>>,
+    /// The one project whose records were shown, where those of all were asked for.
+    only: Option<String>,
 }
 
 /// The id that an object is named by: its file name up to the first dot.
@@ -120,6 +122,23 @@ impl Ledger {
             self.insert(&object, change(record));
         }
         self
+    }
+
+    /// The same as the records of one project alone, because the catalog does not show all.
+    #[must_use]
+    pub fn narrowed_to(self, project: String) -> Self {
+        Self { only: Some(project), ..self }
+    }
+
+    /// What is to be said where not all records that were asked for were shown: whoever counts them counts too few.
+    #[must_use]
+    pub fn narrowed(&self, region: &str) -> Option<String> {
+        self.only.as_ref().map(|project| {
+            format!(
+                "Trove in region `{region}` shows the backups of project `{project}` alone: those of all projects take the role \
+                 `admin`"
+            )
+        })
     }
 
     /// The record object that the newest line under `id` is in.

@@ -57,8 +57,11 @@ pub(super) async fn compare(global: &Global, args: &CompareArgs) -> Outcome {
     let of_target = target.ledger(None).await.map_err(|error| unreachable(error.0))?;
     let lines = lines(&coverage, &rows, &of_source, &target, &of_target).await;
     let comparison = Comparison::of(lines);
-    let notes = notes(&source, &of_source, &of_target, &args.to).await;
-    let exit = if comparison.total.missing() == 0 { Exit::Done } else { Exit::Failed };
+    // Of backups that nobody saw nobody can say that they are there.
+    let narrowed = [of_source.narrowed(&args.from), of_target.narrowed(&args.to)];
+    let mut notes: Vec<String> = narrowed.into_iter().flatten().collect();
+    let exit = if comparison.total.missing() == 0 && notes.is_empty() { Exit::Done } else { Exit::Failed };
+    notes.extend(told_besides(&source, &of_source, &of_target, &args.to).await);
     if global.json {
         tell_json(args, &comparison, &notes, exit)?;
     } else {
@@ -152,7 +155,7 @@ async fn standing(
 }
 
 /// What Backhaul does not move, and what in the target still names the source.
-async fn notes(source: &Registry, of_source: &Ledger, of_target: &Ledger, to: &str) -> Vec<String> {
+async fn told_besides(source: &Registry, of_source: &Ledger, of_target: &Ledger, to: &str) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(trove) = source.trove() {
         notes.extend(trove.not_moved().await);

@@ -106,7 +106,7 @@ async fn execute(
     let (rows, planned) = surveyed::known_rows(database, &plan.name).await?;
     let mut survey = surveyed::survey(plan, &regions, &rows, &planned, &loaded, false).await?;
     if !global.quiet && !global.json {
-        surveyed::tell_skipped(&survey);
+        surveyed::tell(&survey);
     }
     if let Some(edit) = Edit::of(&loaded, database, &rows, &planned, &survey).await? {
         if !global.quiet {

@@ -13,6 +13,7 @@ use crate::exit::Exit;
 use crate::graph::Graph;
 use crate::plan::{Loaded, Plan};
 use crate::regions::Regions;
+use crate::report::printable;
 use crate::state::State;
 use crate::survey::{Survey, Surveyor};
 
@@ -49,6 +50,14 @@ pub(super) fn select(selection: &Selection, graph: &Graph, survey: &Survey) -> R
             .hint("`backhaul plan --json` shows ids, `backhaul status` what is there"));
     }
     Ok(selected)
+}
+
+/// Shows what lies before a run, and what is left out of it.
+pub(super) fn tell(survey: &Survey) {
+    for note in &survey.notes {
+        complain(&format!("note: {}", printable(note)));
+    }
+    tell_skipped(survey);
 }
 
 /// Shows what could not be asked.

@@ -58,6 +58,18 @@ impl<'a> Catalogs<'a> {
         self.ledgers[&(region, role)].as_ref().map_err(Clone::clone)
     }
 
+    /// What source regions did not show of what was asked for.
+    pub(super) fn narrowed(&self) -> Vec<String> {
+        let mut narrowed: Vec<String> = Vec::new();
+        for ((region, role), ledger) in &self.ledgers {
+            if let (Role::Source, Ok(ledger)) = (role, ledger) {
+                narrowed.extend(ledger.narrowed(&self.surveyor.plan.regions[*region].name));
+            }
+        }
+        narrowed.sort_unstable();
+        narrowed
+    }
+
     /// One record of a source region that can be restored.
     pub(super) async fn record(&mut self, region: usize, id: &str) -> Result<Record, Failure> {
         let name = self.surveyor.plan.regions[region].name.clone();

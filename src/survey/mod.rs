@@ -160,7 +160,7 @@ pub struct Survey {
     pub skipped: Skipped,
     /// Things that would make a run fail and belong to no single migration.
     pub warnings: Vec<Failure>,
-    /// What lies before a run and is no failure; only a dry run looks.
+    /// What lies before a run and is no failure: what source catalogs do not show, and what only a dry run looks for.
     pub notes: Vec<String>,
     /// Which regions can be written, if that was tried.
     pub probed: Option<Vec<Probed>>,
@@ -241,7 +241,7 @@ impl Surveyor<'_> {
         ask::sources(self, &mut migrations).await;
         ask::lost_targets(self, &mut migrations).await;
         ask::segments(self, &mut migrations).await;
-        let (mut warnings, mut notes) = (Vec::new(), Vec::new());
+        let (mut warnings, mut notes) = (Vec::new(), catalogs.narrowed());
         if self.look_at_targets {
             ask::targets(self, &mut migrations, &mut warnings).await;
             openstack::look(self, &migrations, &mut warnings, &mut notes).await;

@@ -2,7 +2,7 @@
 
 use super::{DatastoreVersion, NewBackup, Quota, TroveApi, TroveDatabase};
 use crate::catalog::{CatalogError, Ledger};
-use crate::failure::{Cause, Failure};
+use crate::failure::Failure;
 
 /// A region's Trove. Clones share connections and tokens.
 #[derive(Debug, Clone)]
@@ -22,22 +22,14 @@ impl Trove {
         }
     }
 
-    /// All backups, or those of some tenants. Who may not see those of all sees his own project's.
+    /// All backups, or those of some tenants. Who may not see those of all sees his own project's, and the ledger says so.
     ///
     /// # Errors
     /// The failure of a catalog that cannot be read.
     pub async fn ledger(&self, tenants: Option<&[String]>) -> Result<Ledger, Failure> {
         let ledger = match self {
             Self::Database(database) => database.ledger(tenants).await,
-            Self::Api(api) => match api.ledger(tenants).await {
-                Err(error) if tenants.is_none() && error.0.cause == Cause::SourceUnreadable => {
-                    match api.own_project().await? {
-                        Some(own) => api.ledger(Some(&[own])).await,
-                        None => Err(error),
-                    }
-                }
-                answer => answer,
-            },
+            Self::Api(api) => api.ledger(tenants).await,
         };
         ledger.map_err(|CatalogError(failure)| failure)
     }

@@ -34,6 +34,9 @@ pub(super) async fn init(global: &Global, args: &InitArgs, file: &Path) -> Outco
         complain(&format!("warning: left out: `{name}`: {why}"));
     }
     let region = plan.regions[from].name.to_string();
+    if let Some(narrowed) = ledger.narrowed(&region) {
+        complain(&format!("warning: {narrowed}"));
+    }
     let backups = of_records(&ledger, &region, &to);
     if backups.is_empty() {
         return Err(CommandError::new(Exit::Failed, format!("there is nothing to copy in region `{region}`")));

@@ -17,13 +17,17 @@ const PAGE: u32 = 10_000;
 const PLACE: &str = "Trove's API";
 
 impl TroveApi {
-    /// The backups of some projects, each asked with a token of its own; or of all, which takes the role `admin`. Deleted
-    /// ones are not shown.
+    /// The backups of some projects, each asked with a token of its own; or of all, which takes the role `admin`: to whom
+    /// Trove refuses that, it shows those of the token's project, and the ledger says so. Deleted ones are not shown.
     ///
     /// # Errors
     /// [`CatalogError`] when Trove cannot be reached, or does not let us look.
     pub async fn ledger(&self, projects: Option<&[String]>) -> Result<Ledger, CatalogError> {
-        self.read_ledger(projects).await.map_err(CatalogError)
+        let read = match projects {
+            Some(projects) => self.read_projects(projects).await,
+            None => self.read_all().await,
+        };
+        read.map_err(CatalogError)
     }
 
     /// The project that the token is for, if it is for one.
@@ -36,32 +40,43 @@ impl TroveApi {
         Ok(token.project_id.clone())
     }
 
-    async fn read_ledger(&self, projects: Option<&[String]>) -> Result<Ledger, Failure> {
+    async fn read_projects(&self, projects: &[String]) -> Result<Ledger, Failure> {
         let mut ledger = Ledger::default();
         let mut versions = None;
-        let scopes = match projects {
-            None => vec![Scope::Own],
-            Some(projects) => projects.iter().cloned().map(Scope::Project).collect(),
-        };
-        for scope in scopes {
-            let (project, query) = match &scope {
-                Scope::Project(project) => (Some(project.clone()), ""),
-                Scope::Own => (None, "all_projects=true&"),
-            };
-            let backups = self.list(&scope, query).await.map_err(|trouble| {
-                let all = "list the backups of all projects in Trove; the role `admin` may".to_owned();
-                let what = project.as_ref().map_or(all, |project| format!("list the backups of project `{project}`"));
-                trouble.failure(&what, Cause::SourceUnreadable)
+        for project in projects {
+            let scope = Scope::Project(project.clone());
+            let backups = self.list(&scope, "").await.map_err(|trouble| {
+                trouble.failure(&format!("list the backups of project `{project}`"), Cause::SourceUnreadable)
             })?;
             if versions.is_none() {
                 versions = Some(self.versions_as(&scope).await?);
             }
-            let asked = project.unwrap_or_default();
             for backup in backups {
-                add(&mut ledger, backup, &asked, versions.as_deref().unwrap_or_default());
+                add(&mut ledger, backup, project, versions.as_deref().unwrap_or_default());
             }
         }
         Ok(ledger)
+    }
+
+    async fn read_all(&self) -> Result<Ledger, Failure> {
+        let trouble = match self.list(&Scope::Own, "all_projects=true&").await {
+            Ok(backups) => {
+                let versions = self.versions_as(&Scope::Own).await?;
+                let mut ledger = Ledger::default();
+                for backup in backups {
+                    add(&mut ledger, backup, "", &versions);
+                }
+                return Ok(ledger);
+            }
+            Err(trouble) => trouble,
+        };
+        // Any other trouble says nothing about what the token may see.
+        let own = if trouble.status() == Some(403) { self.own_project().await? } else { None };
+        let Some(own) = own else {
+            let what = "list the backups of all projects in Trove; the role `admin` may";
+            return Err(trouble.failure(what, Cause::SourceUnreadable));
+        };
+        self.read_projects(std::slice::from_ref(&own)).await.map(|ledger| ledger.narrowed_to(own))
     }
 
     /// All backups that one token sees on its project's path, each once.

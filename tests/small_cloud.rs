@@ -1,0 +1,10 @@
+//! Two regions of `OpenStack` that the test itself serves: what needs no real one, and what a real one says too seldom.
+
+mod support;
+
+#[path = "small_cloud/bed.rs"]
+mod bed;
+#[path = "small_cloud/cloud.rs"]
+mod cloud;
+#[path = "small_cloud/narrowed.rs"]
+mod narrowed;

@@ -1,0 +1,263 @@
+//! A Keystone of one user, with a Swift and a Trove in each of the regions `one` and `two`. In memory; plain objects alone.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use md5::{Digest, Md5};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+/// The project of the user's own token.
+pub(crate) const OWN: &str = "alpha";
+
+/// An object of a Swift.
+#[derive(Debug, Clone)]
+pub(crate) struct Object {
+    pub(crate) bytes: Bytes,
+    /// Those that are kept: metadata, and when it goes.
+    pub(crate) headers: BTreeMap<String, String>,
+}
+
+/// A region's Swift and Trove.
+#[derive(Debug, Default)]
+pub(crate) struct Region {
+    /// By `account/container/object`.
+    pub(crate) objects: BTreeMap<String, Object>,
+    /// Containers that are there, by `account/container`, and what they say of themselves.
+    pub(crate) containers: BTreeMap<String, Vec<(&'static str, String)>>,
+    /// Trove's backups, as its API shows them.
+    pub(crate) backups: Vec<Value>,
+    /// What Trove answers to a question for the backups of all projects, in place of them.
+    pub(crate) to_all_projects: Option<(u16, Value)>,
+    /// What Trove answers to whoever makes a backup; else it refuses.
+    pub(crate) to_making: Option<(u16, Value)>,
+    /// Method and path of each request.
+    pub(crate) asked: Vec<(Method, String)>,
+}
+
+/// Ends with the test.
+pub(crate) struct SmallCloud {
+    address: SocketAddr,
+    regions: Arc<[Mutex<Region>; 2]>,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl SmallCloud {
+    pub(crate) fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let regions: Arc<[Mutex<Region>; 2]> = Arc::default();
+        let served = Arc::clone(&regions);
+        runtime.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let regions = Arc::clone(&served);
+                let service = service_fn(move |request| answer(address, Arc::clone(&regions), request));
+                tokio::spawn(async move {
+                    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                });
+            }
+        });
+        Self { address, regions, _runtime: runtime }
+    }
+
+    /// `one` or `two`.
+    pub(crate) fn region(&self, name: &str) -> MutexGuard<'_, Region> {
+        self.regions[usize::from(name == "two")].lock().expect("no panic")
+    }
+
+    /// A `clouds.yaml` with the entries `one` and `two`.
+    pub(crate) fn clouds(&self) -> String {
+        let auth = json!({
+            "auth_url": format!("http://{}/v3", self.address), "username": "mover", "password": "mover-pw",
+            "project_id": OWN, "user_domain_id": "default",
+        });
+        let entry = |region: &str| json!({ "auth": auth, "region_name": region });
+        json!({ "clouds": { "one": entry("one"), "two": entry("two") } }).to_string()
+    }
+}
+
+type Said = Response<Full<Bytes>>;
+
+fn said(status: StatusCode, headers: &[(&str, String)], body: impl Into<Bytes>) -> Said {
+    let mut said = Response::builder().status(status);
+    for (name, value) in headers {
+        said = said.header(*name, value);
+    }
+    said.body(Full::new(body.into())).expect("an answer")
+}
+
+fn json(status: u16, body: &Value) -> Said {
+    said(StatusCode::from_u16(status).expect("a status"), &[], body.to_string())
+}
+
+fn bare(status: StatusCode) -> Said {
+    said(status, &[], "")
+}
+
+async fn answer(
+    address: SocketAddr,
+    regions: Arc<[Mutex<Region>; 2]>,
+    request: Request<Incoming>,
+) -> Result<Said, Infallible> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let path = percent_encoding::percent_decode_str(parts.uri.path()).decode_utf8_lossy().into_owned();
+    let query = parts.uri.query().unwrap_or_default();
+    if path == "/v3/auth/tokens" {
+        return Ok(token(address, &body));
+    }
+    let (region, path) = path.trim_start_matches('/').split_once('/').expect("a region, and what is asked of it");
+    let mut region = regions[usize::from(region == "two")].lock().expect("no panic");
+    region.asked.push((parts.method.clone(), path.to_owned()));
+    Ok(match path.split_once('/') {
+        Some(("v1", place)) => swift(&mut region, &parts.method, place, query, &parts.headers, body),
+        Some(("trove", rest)) => trove(&mut region, &parts.method, rest, query),
+        _ => json(200, &json!({ "swift": { "max_file_size": 1 << 20 }, "slo": { "max_manifest_segments": 1000 } })),
+    })
+}
+
+fn token(address: SocketAddr, body: &Bytes) -> Said {
+    let asked: Value = serde_json::from_slice(body).expect("JSON");
+    let project = asked["auth"]["scope"]["project"]["id"].as_str().unwrap_or(OWN);
+    let endpoints = |path: &str| {
+        let of = |region: &str| json!({ "region_id": region, "interface": "public", "url": format!("http://{address}/{region}/{path}") });
+        json!([of("one"), of("two")])
+    };
+    let domain = json!({ "id": "default", "name": "Default" });
+    let token = json!({ "token": {
+        "issued_at": "2026-01-01T00:00:00Z", "expires_at": "2026-01-02T00:00:00Z",
+        "user": { "id": "mover", "name": "mover", "domain": domain },
+        "project": { "id": project, "name": project, "domain": domain },
+        "roles": [{ "id": "member", "name": "member" }],
+        "catalog": [
+            { "type": "object-store", "endpoints": endpoints(&format!("v1/AUTH_{project}")) },
+            { "type": "database", "endpoints": endpoints(&format!("trove/{project}")) },
+        ],
+    } });
+    said(StatusCode::CREATED, &[("x-subject-token", format!("token-of-{project}"))], token.to_string())
+}
+
+/// `place` is `account`, `account/container` or `account/container/object`.
+fn swift(region: &mut Region, method: &Method, place: &str, query: &str, headers: &HeaderMap, body: Bytes) -> Said {
+    let mut names = place.splitn(3, '/');
+    let account = names.next().unwrap_or_default();
+    let (container, object) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
+    if container.is_empty() || object.is_empty() {
+        return listed(region, method, &format!("{account}/{container}"), query);
+    }
+    let container = format!("{account}/{container}");
+    let is_there = region.objects.contains_key(place);
+    match *method {
+        Method::PUT if !region.containers.contains_key(&container) => bare(StatusCode::NOT_FOUND),
+        Method::PUT if headers.contains_key("if-none-match") && is_there => bare(StatusCode::PRECONDITION_FAILED),
+        Method::PUT => {
+            let kept =
+                |name: &str| name.starts_with("x-object-meta-") || name == "x-delete-at" || name == "content-type";
+            let kept = headers.iter().filter(|(name, _)| kept(name.as_str()));
+            let kept = kept.map(|(name, value)| (name.to_string(), value.to_str().expect("a text").to_owned()));
+            let object = Object { bytes: body, headers: kept.collect() };
+            let etag = etag(&object);
+            region.objects.insert(place.to_owned(), object);
+            said(StatusCode::CREATED, &[("etag", etag)], "")
+        }
+        Method::DELETE if is_there => {
+            region.objects.remove(place);
+            bare(StatusCode::NO_CONTENT)
+        }
+        Method::HEAD | Method::GET if is_there => shown(&region.objects[place], *method == Method::GET, headers),
+        _ => bare(StatusCode::NOT_FOUND),
+    }
+}
+
+fn etag(object: &Object) -> String {
+    let hex = |mut text: String, byte: &u8| {
+        write!(text, "{byte:02x}").expect("a text takes all");
+        text
+    };
+    Md5::digest(&object.bytes).iter().fold(String::new(), hex)
+}
+
+fn shown(object: &Object, with_bytes: bool, asked: &HeaderMap) -> Said {
+    let mut headers = vec![("etag", etag(object)), ("last-modified", "Thu, 01 Jan 2026 00:00:00 GMT".to_owned())];
+    headers.extend(object.headers.iter().map(|(name, value)| (name.as_str(), value.clone())));
+    if !with_bytes {
+        headers.push(("content-length", object.bytes.len().to_string()));
+        return said(StatusCode::OK, &headers, "");
+    }
+    let range = asked.get("range").and_then(|range| range.to_str().ok()?.strip_prefix("bytes=")?.split_once('-'));
+    let Some((first, last)) = range else { return said(StatusCode::OK, &headers, object.bytes.clone()) };
+    let (first, last): (usize, usize) = (first.parse().expect("a number"), last.parse().expect("a number"));
+    headers.push(("content-range", format!("bytes {first}-{last}/{}", object.bytes.len())));
+    said(StatusCode::PARTIAL_CONTENT, &headers, object.bytes.slice(first..=last))
+}
+
+/// An account, whose name ends in `/`, or a container.
+fn listed(region: &mut Region, method: &Method, name: &str, query: &str) -> Said {
+    let is_account = name.ends_with('/');
+    let of_container = region.containers.get(name).cloned();
+    match *method {
+        Method::PUT => {
+            region.containers.entry(name.to_owned()).or_default();
+            bare(StatusCode::CREATED)
+        }
+        Method::HEAD => match of_container {
+            Some(headers) => said(StatusCode::NO_CONTENT, &headers, ""),
+            None if is_account => bare(StatusCode::NO_CONTENT),
+            None => bare(StatusCode::NOT_FOUND),
+        },
+        _ if query.contains("marker=") => json(200, &json!([])),
+        _ if is_account => {
+            let names = region.containers.keys().filter_map(|container| container.strip_prefix(name));
+            json(200, &names.map(|name| json!({ "name": name })).collect())
+        }
+        _ if of_container.is_none() => bare(StatusCode::NOT_FOUND),
+        _ => {
+            let prefix = query.split('&').find_map(|pair| pair.strip_prefix("prefix=")).unwrap_or_default();
+            let prefix = percent_encoding::percent_decode_str(prefix).decode_utf8_lossy();
+            let prefix = format!("{name}/{prefix}");
+            let objects = region.objects.iter().filter(|(place, _)| place.starts_with(&prefix));
+            let line = |(place, object): (&String, &Object)| json!({ "name": place[name.len() + 1..], "bytes": object.bytes.len(), "hash": etag(object) });
+            json(200, &objects.map(line).collect())
+        }
+    }
+}
+
+/// `rest` is the project and what is asked.
+fn trove(region: &mut Region, method: &Method, rest: &str, query: &str) -> Said {
+    let (project, what) = rest.split_once('/').expect("a project");
+    match (method, what) {
+        (&Method::POST, "backups") => {
+            let refused = (403, json!({ "forbidden": { "code": 403, "message": "Not allowed." } }));
+            let (status, body) = region.to_making.clone().unwrap_or(refused);
+            json(status, &body)
+        }
+        (_, "backups") if query.contains("all_projects") => match &region.to_all_projects {
+            Some((status, body)) => json(*status, body),
+            None => json(200, &json!({ "backups": region.backups })),
+        },
+        (_, "backups") => {
+            let own = region.backups.iter().filter(|backup| backup["project_id"] == project);
+            json(200, &json!({ "backups": own.collect::<Vec<_>>() }))
+        }
+        (_, "datastores") => json(
+            200,
+            &json!({ "datastores": [{
+            "id": "mysql", "name": "mysql", "versions": [{ "id": "mysql-8", "name": "8.0", "active": 1 }],
+        }] }),
+        ),
+        (_, "limits") => json(200, &json!({ "limits": [{ "verb": "ABSOLUTE", "max_backups": 50 }] })),
+        _ => bare(StatusCode::NOT_FOUND),
+    }
+}
