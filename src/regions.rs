@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
 
+pub use self::openstack::records_in;
+
 use self::open::Opener;
 use crate::catalog::trove::Trove;
 use crate::failure::Failure;

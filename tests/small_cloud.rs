@@ -6,5 +6,7 @@ mod support;
 mod bed;
 #[path = "small_cloud/cloud.rs"]
 mod cloud;
+#[path = "small_cloud/leftovers.rs"]
+mod leftovers;
 #[path = "small_cloud/narrowed.rs"]
 mod narrowed;

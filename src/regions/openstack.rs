@@ -200,7 +200,7 @@ impl Opener<'_> {
     /// What the region's catalog is, whatever a plan calls it. Contacts nothing.
     pub(super) fn catalog_identity(&self, store: &str, store_session: Option<&Session>) -> Result<String, Failure> {
         match &self.region.catalog {
-            CatalogSpec::Store => Ok(format!("store:{store}")),
+            CatalogSpec::Store => Ok(records_in(store)),
             CatalogSpec::TroveDatabase(spec) => {
                 let address = Address::parse(&self.value(&spec.url)?).map_err(|error| self.bad_url(&error))?;
                 Ok(format!("trove-database:{address}"))
@@ -239,6 +239,12 @@ impl Opener<'_> {
         let message = format!("region `{}` cannot be reached: {}", self.region.name, error.message);
         Failure { cause: Cause::Unreachable, message, hint: error.hint }
     }
+}
+
+/// What the catalog is of a region whose records lie in its store itself.
+#[must_use]
+pub fn records_in(store: &str) -> String {
+    format!("store:{store}")
 }
 
 /// A Swift, as it is whatever a plan calls it: its Keystone (or `TempAuth`) and its region there.

@@ -4,12 +4,13 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
+use backhaul::database::Row;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::cloud::{OWN, Object, SmallCloud};
-use crate::support::{BACKHAUL, Output};
+use crate::support::{BACKHAUL, Output, rows_in};
 
 /// A region whose Trove is asked by its API.
 pub(crate) fn by_api(name: &str) -> String {
@@ -61,6 +62,11 @@ impl Bed {
         command.env("OS_CLIENT_CONFIG_FILE", self.folder.path().join("clouds.yaml"));
         command.stdin(Stdio::null());
         Output::of(command.output().expect("the binary starts"))
+    }
+
+    pub(crate) fn rows(&self) -> Vec<Row> {
+        let rows = rows_in(&self.folder.path().join("state.db")).expect("the database has its tables");
+        rows.into_iter().map(|(row, _)| row).collect()
     }
 
     /// Puts a backup into a region's Trove, and its object into Swift.

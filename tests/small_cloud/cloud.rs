@@ -39,7 +39,7 @@ pub(crate) struct Region {
     pub(crate) backups: Vec<Value>,
     /// What Trove answers to a question for the backups of all projects, in place of them.
     pub(crate) to_all_projects: Option<(u16, Value)>,
-    /// What Trove answers to whoever makes a backup; else it refuses.
+    /// What Trove answers to whoever registers a backup, in place of doing so.
     pub(crate) to_making: Option<(u16, Value)>,
     /// Method and path of each request.
     pub(crate) asked: Vec<(Method, String)>,
@@ -118,12 +118,16 @@ async fn answer(
     if path == "/v3/auth/tokens" {
         return Ok(token(address, &body));
     }
+    if let Some(id) = path.strip_prefix("/v3/projects/") {
+        let project = json!({ "id": id, "name": id, "domain_id": "default", "enabled": true });
+        return Ok(json(200, &json!({ "project": project })));
+    }
     let (region, path) = path.trim_start_matches('/').split_once('/').expect("a region, and what is asked of it");
     let mut region = regions[usize::from(region == "two")].lock().expect("no panic");
     region.asked.push((parts.method.clone(), path.to_owned()));
     Ok(match path.split_once('/') {
         Some(("v1", place)) => swift(&mut region, &parts.method, place, query, &parts.headers, body),
-        Some(("trove", rest)) => trove(&mut region, &parts.method, rest, query),
+        Some(("trove", rest)) => trove(&mut region, &parts.method, rest, query, &body),
         _ => json(200, &json!({ "swift": { "max_file_size": 1 << 20 }, "slo": { "max_manifest_segments": 1000 } })),
     })
 }
@@ -235,13 +239,16 @@ fn listed(region: &mut Region, method: &Method, name: &str, query: &str) -> Said
 }
 
 /// `rest` is the project and what is asked.
-fn trove(region: &mut Region, method: &Method, rest: &str, query: &str) -> Said {
+fn trove(region: &mut Region, method: &Method, rest: &str, query: &str, body: &Bytes) -> Said {
     let (project, what) = rest.split_once('/').expect("a project");
     match (method, what) {
         (&Method::POST, "backups") => {
-            let refused = (403, json!({ "forbidden": { "code": 403, "message": "Not allowed." } }));
-            let (status, body) = region.to_making.clone().unwrap_or(refused);
-            json(status, &body)
+            if let Some((status, body)) = &region.to_making {
+                return json(*status, body);
+            }
+            let backup = made(&serde_json::from_slice(body).expect("JSON"), project, region.backups.len());
+            region.backups.push(backup.clone());
+            json(202, &json!({ "backup": backup }))
         }
         (_, "backups") if query.contains("all_projects") => match &region.to_all_projects {
             Some((status, body)) => json(*status, body),
@@ -260,4 +267,15 @@ fn trove(region: &mut Region, method: &Method, rest: &str, query: &str) -> Said 
         (_, "limits") => json(200, &json!({ "limits": [{ "verb": "ABSOLUTE", "max_backups": 50 }] })),
         _ => bare(StatusCode::NOT_FOUND),
     }
+}
+
+/// What becomes of a request to register a backup.
+fn made(asked: &Value, project: &str, number: usize) -> Value {
+    let (asked, from) = (&asked["backup"], &asked["backup"]["restore_from"]);
+    json!({
+        "id": format!("30000000-0000-4000-8000-{number:012}"), "name": asked["name"], "description": asked["description"],
+        "locationRef": from["remote_location"], "size": from["size"], "instance_id": null, "parent_id": asked["parent_id"],
+        "created": "2026-01-02T00:00:00", "updated": "2026-01-02T00:00:00", "status": "RESTORED", "project_id": project,
+        "datastore": { "type": "mysql", "version": "8.0", "version_id": from["local_datastore_version_id"] },
+    })
 }
