@@ -10,3 +10,5 @@ mod cloud;
 mod leftovers;
 #[path = "small_cloud/narrowed.rs"]
 mod narrowed;
+#[path = "small_cloud/two_catalogs.rs"]
+mod two_catalogs;

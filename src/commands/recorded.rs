@@ -96,48 +96,67 @@ impl Recorded {
     /// # Errors
     /// A failure of cause `unreachable`, naming what was found instead.
     pub(super) async fn store(&self, row: &Row) -> Result<Store, Failure> {
-        let (regions, index) = self.region(row).await?;
+        let (regions, index) = self.region(row, false).await?;
         regions.source(index).await
     }
 
-    /// The same with its catalog.
+    /// The same with the catalog that its copy is registered in.
     ///
     /// # Errors
     /// As [`Recorded::store`].
     pub(super) async fn registry(&self, row: &Row) -> Result<Registry, Failure> {
-        let (regions, index) = self.region(row).await?;
+        let (regions, index) = self.region(row, true).await?;
         Registry::of_source(regions, index).await
     }
 
-    async fn region(&self, row: &Row) -> Result<(&Regions, usize), Failure> {
+    async fn region(&self, row: &Row, with_catalog: bool) -> Result<(&Regions, usize), Failure> {
         let mut found_instead = None;
-        let of_this_name = |name: &str| name == row.region;
         for by_name in [true, false] {
             for regions in &self.regions {
                 for (index, region) in regions.specs().iter().enumerate() {
-                    if of_this_name(&region.name) != by_name {
+                    if (*region.name == *row.region) != by_name {
                         continue;
                     }
-                    match regions.source(index).await {
-                        Ok(store) if store.identity() == row.target_store => return Ok((regions, index)),
-                        Ok(store) if by_name => {
-                            let message = format!("region `{}` is {} now", row.region, store.identity());
-                            found_instead.get_or_insert(Failure::new(Cause::Unreachable, message));
-                        }
+                    match is_of(regions, index, row, with_catalog).await {
+                        Ok(()) => return Ok((regions, index)),
                         Err(failure) if by_name => {
                             found_instead.get_or_insert(failure);
                         }
-                        _ => {}
+                        Err(_) => {}
                     }
                 }
             }
         }
-        let found = found_instead.unwrap_or_else(|| {
-            Failure::new(Cause::Unreachable, format!("no recorded run says where region `{}` is", row.region))
-        });
-        let message = format!("{}; the copy was made in {}", found.message, row.target_store);
-        Err(Failure { cause: Cause::Unreachable, message, ..found })
+        Err(found_instead.unwrap_or_else(|| {
+            let message = format!(
+                "no recorded run says where region `{}` is; the copy was made in {}",
+                row.region, row.target_store
+            );
+            Failure::new(Cause::Unreachable, message)
+        }))
     }
+}
+
+/// Whether a region is what a row's copy was made in, and what it was registered in where that matters: a copy is not gone
+/// because another catalog does not know it.
+async fn is_of(regions: &Regions, index: usize, row: &Row, with_catalog: bool) -> Result<(), Failure> {
+    let made_in = |failure: Failure| {
+        let message = format!("{}; the copy was made in {}", failure.message, row.target_store);
+        Failure { cause: Cause::Unreachable, message, ..failure }
+    };
+    let other = |message: String| Err(Failure::new(Cause::Unreachable, message));
+    let store = regions.source(index).await.map_err(made_in)?;
+    if store.identity() != row.target_store {
+        return other(format!("region `{}` is {} now", row.region, store.identity())).map_err(made_in);
+    }
+    let catalog = if with_catalog { regions.catalog_identity(index).await? } else { row.target_catalog.clone() };
+    if catalog != row.target_catalog {
+        return other(format!(
+            "the catalog of region `{}` is {catalog} now; the copy was registered in {}",
+            row.region, row.target_catalog
+        ));
+    }
+    Ok(())
 }
 
 /// The encrypted copies of a plan whose target's guests are not said to have the key.

@@ -1,5 +1,6 @@
 //! `backhaul verify`: looks at the copies again, with or without the plan file, and with the source gone.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -56,14 +57,14 @@ async fn verify_open(global: &Global, args: &VerifyArgs, recorded: &Recorded) ->
         }
     }
     for row in &chosen {
-        if !targets.contains_key(&row.target_store) {
-            targets.insert(row.target_store.clone(), open_target(recorded, row, &chosen).await);
+        if let Entry::Vacant(target) = targets.entry(target_of(row)) {
+            target.insert(open_target(recorded, row, &chosen).await);
         }
     }
     let all = &all;
     let looks = stream::iter(chosen)
         .map(|row| {
-            let target = &targets[&row.target_store];
+            let target = &targets[&target_of(&row)];
             async move {
                 let found = match target {
                     Ok((registry, ledger)) => look(registry, ledger, &row, parent(all, &row), args.depth).await,
@@ -82,7 +83,7 @@ async fn verify_open(global: &Global, args: &VerifyArgs, recorded: &Recorded) ->
             }
             // Only what was seen is written down: a copy that could not be looked at is not a bad one.
             if let (Ok((registry, _)), true) =
-                (&targets[&row.target_store], !matches!(finding, Finding::NotSeen | Finding::Declined))
+                (&targets[&target_of(&row)], !matches!(finding, Finding::NotSeen | Finding::Declined))
             {
                 write_down(&recorded.database, registry, &row, &failure).await?;
             }
@@ -108,10 +109,15 @@ fn is_sampled(row: &Row, percent: f64, day: i64) -> bool {
     share * 100.0 < percent
 }
 
+/// What a copy lies in and what it is registered in: one store may have had several catalogs.
+fn target_of(row: &Row) -> (String, String) {
+    (row.target_store.clone(), row.target_catalog.clone())
+}
+
 /// Store and records of the region that a row's copy was made in.
 async fn open_target(recorded: &Recorded, row: &Row, rows: &[Row]) -> Result<(Registry, Ledger), Failure> {
     let registry = recorded.registry(row).await?;
-    let here = rows.iter().filter(|other| other.target_store == row.target_store);
+    let here = rows.iter().filter(|other| target_of(other) == target_of(row));
     let tenants: BTreeSet<String> = here.filter_map(|row| row.tenant_id.clone()).collect();
     let tenants = Some(tenants).filter(|tenants| !tenants.is_empty());
     let ledger = registry.ledger(tenants.as_ref()).await.map_err(|error| error.0)?;
