@@ -4,6 +4,8 @@ mod support;
 
 #[path = "small_cloud/bed.rs"]
 mod bed;
+#[path = "small_cloud/chains.rs"]
+mod chains;
 #[path = "small_cloud/cloud.rs"]
 mod cloud;
 #[path = "small_cloud/leftovers.rs"]

@@ -159,6 +159,20 @@ impl Ledger {
         self.conflicts.get(&id)
     }
 
+    /// The nearest of those that a record builds on which cannot be restored: it is not there, says so itself, or contradicts
+    /// itself. A circle has one.
+    #[must_use]
+    pub fn broken_above(&self, record: &Record) -> Option<Uuid> {
+        let mut at = record.parent_id;
+        for _ in 0..self.records.len() {
+            let id = at?;
+            let there = self.get(id).filter(|there| there.is_restorable() && self.conflict(id).is_none());
+            let Some(there) = there else { return Some(id) };
+            at = there.parent_id;
+        }
+        at
+    }
+
     /// All records, by id.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
         self.records.values().map(|line| &line.record)
@@ -248,6 +262,26 @@ mod tests {
         ]);
         let conflict = ledger.conflict(Uuid::from_u128(1)).expect("a conflict");
         assert_eq!((conflict.field, conflict.objects.clone()), ("digest", ["1".to_owned(), "2".to_owned()]));
+    }
+
+    #[test]
+    fn a_record_is_broken_by_whatever_it_builds_on() {
+        let id = Uuid::from_u128;
+        let child_of = |own: u128, parent: u128, state| Record {
+            parent_id: Some(id(parent)),
+            ..record(own, &own.to_string(), 1, state)
+        };
+        let broken = |full: &[Record]| {
+            let chain = vec![child_of(2, 1, RecordState::Completed), child_of(3, 2, RecordState::Completed)];
+            let ledger = ledger(&[("1", full.to_vec()), ("2", chain)]);
+            ledger.broken_above(ledger.get(id(3)).expect("there"))
+        };
+        assert_eq!(broken(&[record(1, "1", 1, RecordState::Completed)]), None);
+        assert_eq!(broken(&[]), Some(id(1)));
+        assert_eq!(broken(&[record(1, "1", 1, RecordState::Deleted)]), Some(id(1)));
+        let twice = [record(1, "1", 1, RecordState::Completed), record(1, "1", 2, RecordState::Completed)];
+        assert_eq!(broken(&twice), Some(id(1)));
+        assert!(broken(&[child_of(1, 3, RecordState::Completed)]).is_some(), "a circle");
     }
 
     #[test]

@@ -58,12 +58,16 @@ impl Registry {
         Ok((key, facts))
     }
 
-    /// Holds object, segments and link of a recorded copy against its record: what a region says of itself, with nothing
-    /// else known. Reads no bytes.
+    /// Holds object, segments and link of a recorded copy against its record, and looks for the records that it builds on:
+    /// what a region says of itself, with nothing else known. Reads no bytes.
     ///
     /// # Errors
-    /// As [`Registry::look`].
+    /// As [`Registry::look`]; of cause `parent-missing` too.
     pub async fn look_at_record(&self, ledger: &Ledger, record: &Record) -> Result<(), Failure> {
+        if let Some(parent) = ledger.broken_above(record) {
+            let message = format!("it builds on `{parent}`, of which there is no restorable record");
+            return Err(Failure::new(Cause::ParentMissing, message));
+        }
         let key = record.key()?;
         let facts = self.store.head(&key).await.map_err(|error| match error.kind {
             StoreErrorKind::Missing => Failure::new(Cause::CopyMissing, format!("its object `{key}` is gone")),

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::cloud::{OWN, Object, SmallCloud};
+use crate::cloud::{OWN, Object, SmallCloud, etag};
 use crate::support::{BACKHAUL, Output, rows_in};
 
 /// A region whose Trove is asked by its API.
@@ -71,8 +71,8 @@ impl Bed {
 
     /// Puts a backup into a region's Trove, and its object into Swift.
     pub(crate) fn backup(&self, region: &str, id: &str, project: &str) {
-        let container = format!("AUTH_{project}/database_backups");
-        let place = format!("{container}/{id}.xbstream.gz");
+        let place = place(id, project);
+        let container = place.rsplit_once('/').expect("a container").0.to_owned();
         let mut region = self.cloud.region(region);
         region.backups.push(backup(id, project, &format!("http://swift/v1/{place}")));
         let object = Object { bytes: Bytes::from(format!("the bytes of {id}")), headers: [].into() };
@@ -80,11 +80,27 @@ impl Bed {
         region.objects.insert(place, object);
     }
 
+    /// What the object of a backup says besides.
+    pub(crate) fn object_says(&self, region: &str, id: &str, project: &str, headers: &[(&str, String)]) {
+        let mut region = self.cloud.region(region);
+        let object = region.objects.get_mut(&place(id, project)).expect("it is there");
+        object.headers.extend(headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    }
+
+    pub(crate) fn etag(&self, region: &str, id: &str, project: &str) -> String {
+        etag(&self.cloud.region(region).objects[&place(id, project)])
+    }
+
     /// Trove shows nobody the backups of all projects.
     pub(crate) fn hide_others(&self, region: &str) {
         let why = json!({ "forbidden": { "code": 403, "message": "Policy does not allow this to be performed." } });
         self.cloud.region(region).to_all_projects = Some((403, why));
     }
+}
+
+/// Where the object of a backup lies.
+fn place(id: &str, project: &str) -> String {
+    format!("AUTH_{project}/database_backups/{id}.xbstream.gz")
 }
 
 fn backup(id: &str, project: &str, location: &str) -> Value {

@@ -41,6 +41,8 @@ pub(crate) struct Region {
     pub(crate) to_all_projects: Option<(u16, Value)>,
     /// What Trove answers to whoever registers a backup, in place of doing so.
     pub(crate) to_making: Option<(u16, Value)>,
+    /// Whether Trove shows no backups any more once it has registered one.
+    pub(crate) closes_after_making: bool,
     /// Method and path of each request.
     pub(crate) asked: Vec<(Method, String)>,
 }
@@ -166,12 +168,12 @@ fn swift(region: &mut Region, method: &Method, place: &str, query: &str, headers
     match *method {
         Method::PUT if !region.containers.contains_key(&container) => bare(StatusCode::NOT_FOUND),
         Method::PUT if headers.contains_key("if-none-match") && is_there => bare(StatusCode::PRECONDITION_FAILED),
+        Method::POST if is_there => {
+            region.objects.get_mut(place).expect("it is there").headers = kept(headers);
+            bare(StatusCode::ACCEPTED)
+        }
         Method::PUT => {
-            let kept =
-                |name: &str| name.starts_with("x-object-meta-") || name == "x-delete-at" || name == "content-type";
-            let kept = headers.iter().filter(|(name, _)| kept(name.as_str()));
-            let kept = kept.map(|(name, value)| (name.to_string(), value.to_str().expect("a text").to_owned()));
-            let object = Object { bytes: body, headers: kept.collect() };
+            let object = Object { bytes: body, headers: kept(headers) };
             let etag = etag(&object);
             region.objects.insert(place.to_owned(), object);
             said(StatusCode::CREATED, &[("etag", etag)], "")
@@ -185,7 +187,13 @@ fn swift(region: &mut Region, method: &Method, place: &str, query: &str, headers
     }
 }
 
-fn etag(object: &Object) -> String {
+fn kept(headers: &HeaderMap) -> BTreeMap<String, String> {
+    let is_kept = |name: &str| name.starts_with("x-object-meta-") || name == "x-delete-at" || name == "content-type";
+    let kept = headers.iter().filter(|(name, _)| is_kept(name.as_str()));
+    kept.map(|(name, value)| (name.to_string(), value.to_str().expect("a text").to_owned())).collect()
+}
+
+pub(crate) fn etag(object: &Object) -> String {
     let hex = |mut text: String, byte: &u8| {
         write!(text, "{byte:02x}").expect("a text takes all");
         text
@@ -241,7 +249,11 @@ fn listed(region: &mut Region, method: &Method, name: &str, query: &str) -> Said
 /// `rest` is the project and what is asked.
 fn trove(region: &mut Region, method: &Method, rest: &str, query: &str, body: &Bytes) -> Said {
     let (project, what) = rest.split_once('/').expect("a project");
+    let is_closed = region.closes_after_making && region.backups.iter().any(|backup| backup["status"] == "RESTORED");
     match (method, what) {
+        (&Method::GET, "backups") if is_closed => {
+            json(403, &json!({ "forbidden": { "code": 403, "message": "Not allowed." } }))
+        }
         (&Method::POST, "backups") => {
             if let Some((status, body)) = &region.to_making {
                 return json(*status, body);
