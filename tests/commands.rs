@@ -496,6 +496,19 @@ fn a_backup_is_copied_by_its_id_between_the_regions_of_a_file() {
     let said = place.backhaul_with(&format!("{copy} --region two --to three -f json"), &by_home).expect(0);
     let record: serde_json::Value = serde_json::from_str(&said.stdout).expect("one object");
     assert_eq!((&record["name"], &record["status"]), (&"moved".into(), &"COMPLETED".into()));
+    assert!(!said.stderr.contains("warning"), "{}", said.stderr);
+    // Who gives it other words is told that it keeps its own.
+    for (words, told) in [
+        ("other", "the name is not changed"),
+        ("moved --description other", "the description is not changed"),
+        ("other --description other", "the name and description are not changed"),
+    ] {
+        let copy = format!("{words} --to three {id}");
+        let stays = format!(
+            "warning: the backup was copied before and stays registered as `moved`, description `<id>`: {told}"
+        );
+        place.backhaul_with(&format!("backup-copy {copy}"), &by_home).expect(0).has(&stays).has("| moved ");
+    }
     let records = place.records("three");
     assert_eq!((records.len(), records[0]["name"].as_str()), (1, Some("moved")));
     let unknown = "backup-copy moved 6f0d3c1e-58a7-4b0e-9a41-b1d27c5e8f36";

@@ -2,6 +2,8 @@
 
 mod support;
 
+#[path = "small_cloud/again.rs"]
+mod again;
 #[path = "small_cloud/bed.rs"]
 mod bed;
 #[path = "small_cloud/chains.rs"]

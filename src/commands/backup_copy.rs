@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{Outcome, open, print, run};
+use super::{Outcome, complain, open, print, run};
 use crate::cli::{BackupCopyArgs, Global, LimitArgs, RecordFormat, RunArgs, Selection};
 use crate::database::{Database, Row};
 use crate::error::CommandError;
@@ -14,6 +14,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::plan::{Entry, Known, Place, Plan, RegionIndex, Subject};
 use crate::register::Registry;
+use crate::report::printable;
 
 /// Under this name the work is found again when the same command is given twice.
 const PLAN_NAME: &str = "backup-copy";
@@ -33,6 +34,9 @@ pub(super) async fn backup_copy(global: &Global, args: &BackupCopyArgs) -> Outco
         return Ok(exit);
     }
     let row = copied(global, &loaded.plan, &args.backup).await?;
+    if let Some(kept) = kept_words(&row, args) {
+        complain(&format!("warning: {}", printable(&kept)));
+    }
     let fields = fields(&row, &loaded.plan).await?;
     match args.format {
         _ if global.json => print(&format!("{}\n", Value::Object(fields)))?,
@@ -134,16 +138,37 @@ async fn copied(global: &Global, plan: &Plan, backup: &str) -> Result<Row, Comma
     })
 }
 
+/// What to say where the copy was registered before, under other words than those that are given now.
+fn kept_words(row: &Row, args: &BackupCopyArgs) -> Option<String> {
+    let other_name = row.name != args.name;
+    let other_description = args.description.is_some() && row.description != args.description;
+    let given = match (other_name, other_description) {
+        (false, false) => return None,
+        (true, false) => "name is",
+        (false, true) => "description is",
+        (true, true) => "name and description are",
+    };
+    let description = row.description.as_ref().map(|text| format!(", description `{text}`")).unwrap_or_default();
+    Some(format!(
+        "the backup was copied before and stays registered as `{}`{description}: the {given} not changed",
+        row.name
+    ))
+}
+
 /// What the target's catalog shows of the copy, in the alphabet's order as Trove's client does. Its own words count, not
 /// ours: a copy that was registered before has the name that it was given then.
 async fn fields(row: &Row, plan: &Plan) -> Result<Map<String, Value>, CommandError> {
-    let unreachable = |failure: Failure| CommandError::from((Exit::Unreachable, failure));
+    let not_shown = |failure: Failure| {
+        let message = format!("the copy is registered in region `{}`, and its record cannot be shown", row.region);
+        let error = CommandError::new(Exit::Failed, message).caused_by(failure.message);
+        CommandError { hint: failure.hint, ..error }
+    };
     let regions = open::unlimited_regions(plan);
     let target = plan.regions.iter().position(|region| *region.name == *row.region).unwrap_or_default();
-    let registry = Registry::of_source(&regions, target).await.map_err(unreachable)?;
+    let registry = Registry::of_source(&regions, target).await.map_err(not_shown)?;
     let tenants: BTreeSet<String> = row.tenant_id.iter().cloned().collect();
     let ledger = registry.ledger(Some(&tenants).filter(|tenants| !tenants.is_empty())).await;
-    let ledger = ledger.map_err(|error| unreachable(error.0))?;
+    let ledger = ledger.map_err(|error| not_shown(error.0))?;
     let Some(record) = ledger.copy_of(row.id) else {
         let message = format!("region `{}` shows no record of the copy that was just registered there", row.region);
         return Err(CommandError::new(Exit::Failed, message).hint("backhaul verify tells what is wrong"));
@@ -166,7 +191,7 @@ async fn fields(row: &Row, plan: &Plan) -> Result<Map<String, Value>, CommandErr
 fn table(fields: &Map<String, Value>) -> String {
     let text = |value: &Value| match value {
         Value::Null => "None".to_owned(),
-        Value::String(text) => crate::report::printable(text).to_string(),
+        Value::String(text) => printable(text).to_string(),
         other => other.to_string(),
     };
     let rows: Vec<(String, String)> = fields.iter().map(|(name, value)| (name.clone(), text(value))).collect();
