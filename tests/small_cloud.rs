@@ -10,6 +10,8 @@ mod bed;
 mod chains;
 #[path = "small_cloud/cloud.rs"]
 mod cloud;
+#[path = "small_cloud/expiry.rs"]
+mod expiry;
 #[path = "small_cloud/leftovers.rs"]
 mod leftovers;
 #[path = "small_cloud/narrowed.rs"]

@@ -14,10 +14,13 @@ pub(super) const READ_BYTES: u64 = 4 << 20;
 /// How a copy is proved that is the source's own object, because both regions are one account.
 pub const SHARED: &str = "the source's own object, read whole, sha256; it shares the source's fate";
 
-/// What lies under the final name, if anything does.
-pub(super) async fn facts<T: Source + Sync, E>(target: &T, key: &Key) -> Result<Option<ObjectFacts>, CopyError<E>> {
-    match target.head(key).await {
-        Ok(facts) => Ok(Some(facts)),
+/// What lies under the final name, if anything does. What its store will delete by itself is refused, whatever it has in it.
+pub(super) async fn facts<T: Source + Sync, E>(target: &T, job: &Job) -> Result<Option<ObjectFacts>, CopyError<E>> {
+    match target.head(&job.target_key).await {
+        Ok(facts) => match expires(&job.target_key, &facts).filter(|_| !job.is_source) {
+            Some(failure) => Err(failure.into()),
+            None => Ok(Some(facts)),
+        },
         Err(error) if error.kind == StoreErrorKind::Missing => Ok(None),
         Err(error) => Err(error.of_target().into()),
     }
@@ -64,7 +67,7 @@ pub(super) async fn is_there<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
     checkpoint: &C,
 ) -> Result<Receipt, CopyError<C::Error>> {
     let _room = budget.take_one_buffer(READ_BYTES).await;
-    let there = facts(target, &job.target_key).await?.ok_or_else(|| {
+    let there = facts(target, job).await?.ok_or_else(|| {
         let message = format!("`{}` is not where its source is, though both are one account", job.target_key);
         Failure::new(Cause::SourceMissing, message)
     })?;
@@ -119,6 +122,20 @@ pub async fn digest<S: Source + Sync>(
         hash = hash.updated(read.bytes).await;
     }
     Ok(hash.digest())
+}
+
+/// Why an object is no copy that could stay: a copy does not expire.
+#[must_use]
+pub fn expires(key: &Key, there: &ObjectFacts) -> Option<Failure> {
+    let expires = there.expires?;
+    let message = format!(
+        "the object under the target's name `{key}` will be deleted by its store itself at {expires} (X-Delete-At), so it is not \
+         taken for the copy"
+    );
+    Some(
+        Failure::new(Cause::TargetUnwritable, message)
+            .hint("nothing was changed; move that object away, or take its expiry from it, then run again"),
+    )
 }
 
 fn differs(job: &Job, how: &str) -> Failure {

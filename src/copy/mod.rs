@@ -29,7 +29,7 @@ use crate::store::{
 };
 
 pub use budget::Budget;
-pub use existing::{SHARED, digest};
+pub use existing::{SHARED, digest, expires};
 pub use hash::{BadState, StreamHash};
 pub use resume::Resume;
 pub use segments::WrongSegment;

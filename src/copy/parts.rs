@@ -23,7 +23,7 @@ pub(super) async fn copy<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
 ) -> Result<Receipt, CopyError<C::Error>> {
     let finished = job.resume.as_ref().is_some_and(|resume| resume.parts.len() == job.layout.parts() as usize);
     let (known, metadata) = facts(source, job).await?;
-    if !finished && let Some(there) = existing::facts(target, &job.target_key).await? {
+    if !finished && let Some(there) = existing::facts(target, job).await? {
         let _room = budget.take_one_buffer(existing::READ_BYTES).await;
         let receipt = existing::adopt(source, target, job, &there, checkpoint).await?;
         return Ok(Receipt { metadata, ..receipt });
@@ -61,7 +61,7 @@ pub(super) async fn copy<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
         }
         Err(error) if error.kind == StoreErrorKind::Exists => {
             let _room = budget.take_one_buffer(existing::READ_BYTES).await;
-            let facts = existing::facts(target, &job.target_key).await?.ok_or_else(|| error.clone().of_target())?;
+            let facts = existing::facts(target, job).await?.ok_or_else(|| error.clone().of_target())?;
             let receipt = existing::adopt_known(target, job, &facts, sha256).await?;
             Ok(Receipt { metadata, ..receipt })
         }

@@ -78,7 +78,7 @@ pub(super) async fn plain<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
 ) -> Result<Receipt, CopyError<C::Error>> {
     let Route { source, target, job, budget, checkpoint, .. } = *route;
     let (known, metadata) = parts::facts(source, job).await?;
-    if let Some(there) = existing::facts(target, &job.target_key).await? {
+    if let Some(there) = existing::facts(target, job).await? {
         return Ok(Receipt { metadata, ..adopt(route, &there).await? });
     }
     // The target is told of the MD5 and compares it.
@@ -99,7 +99,7 @@ pub(super) async fn plain<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
                 }
             },
             Err(NotStored { error, .. }) if error.kind == StoreErrorKind::Exists => {
-                let there = existing::facts(target, &job.target_key).await?.ok_or_else(|| error.of_target())?;
+                let there = existing::facts(target, job).await?.ok_or_else(|| error.of_target())?;
                 return Ok(Receipt { metadata, ..adopt(route, &there).await? });
             }
             Err(NotStored { error, ours }) => {

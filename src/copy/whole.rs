@@ -43,7 +43,7 @@ pub(super) async fn copy<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
         }
         Err(error) if error.kind == StoreErrorKind::Exists => {
             let _room = budget.take_one_buffer(existing::READ_BYTES).await;
-            let facts = existing::facts(target, &job.target_key).await?.ok_or_else(|| error.of_target())?;
+            let facts = existing::facts(target, job).await?.ok_or_else(|| error.of_target())?;
             let receipt = existing::adopt_known(target, job, &facts, sha256).await?;
             checkpoint.stored(receipt.bytes);
             Ok(Receipt { metadata, ..receipt })

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::chain::is_copied;
 use super::{Migration, Surveyor};
 use crate::catalog::RECORDS_FOLDER;
-use crate::copy::Expected;
+use crate::copy::{self, Expected};
 use crate::failure::{Cause, Failure};
 use crate::id::Key;
 use crate::number::format_bytes;
@@ -302,7 +302,10 @@ async fn look(surveyor: &Surveyor<'_>, migration: &mut Migration, needed: &BTree
         Err(failure) => Err((StoreErrorKind::Io, failure)),
     };
     match there {
-        Ok(facts) if facts.size == object.pin.size => migration.exists = true,
+        Ok(facts) if facts.size == object.pin.size => {
+            migration.exists = true;
+            migration.failure = copy::expires(&key, &facts).filter(|_| !migration.row.is_the_source_itself());
+        }
         Ok(facts) => {
             let message = format!(
                 "another object lies under the target's name `{key}`: {} bytes there, {} bytes at the source",

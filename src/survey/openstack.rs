@@ -73,16 +73,25 @@ async fn who(surveyor: &Surveyor<'_>, region: usize, warnings: &mut Vec<Failure>
     }
 }
 
-/// Sources that are about to go away by themselves.
+/// Sources that are about to go away by themselves. What is the source's own object goes with it.
 fn expiring(migrations: &[Migration], notes: &mut Notes) {
     let expiring = migrations.iter().filter_map(|migration| Some((migration.object.as_ref()?.expires?, migration)));
-    let count = expiring.clone().count() as u64;
-    if let Some((first, migration)) = expiring.min_by_key(|(expires, _)| *expires) {
-        let sources = counted(count, "source");
-        notes.push(format!(
-            "{sources} will be deleted by the store itself (X-Delete-At), first `{}` at {first}; copies do not expire",
-            migration.row.name
-        ));
+    let (shared, copied): (Vec<_>, Vec<_>) = expiring.partition(|(_, migration)| migration.row.is_the_source_itself());
+    let ends = [
+        (copied, "copies do not expire"),
+        (
+            shared,
+            "no copies are made of them, because both regions are one account, so what is registered is lost then",
+        ),
+    ];
+    for (expiring, end) in ends {
+        let sources = counted(expiring.len() as u64, "source");
+        if let Some((first, migration)) = expiring.into_iter().min_by_key(|(expires, _)| *expires) {
+            notes.push(format!(
+                "{sources} will be deleted by the store itself (X-Delete-At), first `{}` at {first}; {end}",
+                migration.row.name
+            ));
+        }
     }
 }
 

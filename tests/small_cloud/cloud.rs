@@ -79,6 +79,11 @@ impl SmallCloud {
         self.regions[usize::from(name == "two")].lock().expect("no panic")
     }
 
+    /// The address of a region's Swift.
+    pub(crate) fn swift(&self, region: &str) -> String {
+        format!("http://{}/{region}/v1", self.address)
+    }
+
     /// A `clouds.yaml` with the entries `one` and `two`.
     pub(crate) fn clouds(&self) -> String {
         let auth = json!({
