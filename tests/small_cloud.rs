@@ -16,5 +16,7 @@ mod expiry;
 mod leftovers;
 #[path = "small_cloud/narrowed.rs"]
 mod narrowed;
+#[path = "small_cloud/quotas.rs"]
+mod quotas;
 #[path = "small_cloud/two_catalogs.rs"]
 mod two_catalogs;

@@ -11,17 +11,13 @@ use crate::openstack::Scope;
 use crate::plan::CatalogSpec;
 use crate::regions::Access;
 use crate::state::State;
-use crate::store::{Store, StoreError, SwiftStore};
+use crate::store::{Layout, Source as _, Store, StoreError, SwiftStore, Target as _};
 
 /// What lies before a run and is no failure.
 pub(super) type Notes = Vec<String>;
 
-/// What is planned for one account or container.
-#[derive(Debug, Default, Clone, Copy)]
-struct Planned {
-    backups: u64,
-    bytes: u64,
-}
+/// What is planned for one account or container: the name of one of its objects, and all copies.
+type Planned<'a> = (Key, Vec<&'a Migration>);
 
 /// Looks at every target region of `OpenStack` that something is due for. What would not fit is a warning.
 pub(super) async fn look(
@@ -105,18 +101,15 @@ async fn containers(
     notes: &mut Notes,
 ) {
     let region = &surveyor.plan.regions[target].name;
-    let mut containers: BTreeMap<String, (Key, Planned)> = BTreeMap::new();
-    let mut accounts: BTreeMap<String, (Key, Planned)> = BTreeMap::new();
+    let mut containers: BTreeMap<String, Planned<'_>> = BTreeMap::new();
+    let mut accounts: BTreeMap<String, Planned<'_>> = BTreeMap::new();
     for migration in copies {
         let Some(Ok(key)) = migration.row.location.as_deref().map(Key::parse) else { continue };
-        let bytes = migration.object.as_ref().map_or(0, |object| object.pin.size);
         let account = if swift.is_per_tenant() { key.as_str().split('/').next().unwrap_or_default() } else { "" };
         let depth = if swift.is_per_tenant() { 2 } else { 1 };
         let container = key.as_str().splitn(depth + 1, '/').take(depth).collect::<Vec<_>>().join("/");
         for (map, name) in [(&mut containers, container), (&mut accounts, account.to_owned())] {
-            let (_, planned) = map.entry(name).or_insert_with(|| (key.clone(), Planned::default()));
-            planned.backups += 1;
-            planned.bytes += bytes;
+            map.entry(name).or_insert_with(|| (key.clone(), Vec::new())).1.push(*migration);
         }
     }
     let mut new = Vec::new();
@@ -129,17 +122,14 @@ async fn containers(
                         "container `{name}` of region `{region}` keeps old versions of what is deleted in it"
                     ));
                 }
+                let what = format!("container `{name}` of region `{region}`");
                 let left = facts.quota_bytes.map(|quota| quota.saturating_sub(facts.bytes));
-                if let Some(left) = left.filter(|left| *left < planned.bytes) {
-                    warnings.push(no_room(&format!("container `{name}` of region `{region}`"), left, planned.bytes));
+                if let Some(left) = left.filter(|left| *left < bytes_of(planned)) {
+                    warnings.push(no_room(&what, left, bytes_of(planned)));
                 }
-                let left = facts.quota_objects.map(|quota| quota.saturating_sub(facts.objects));
-                if let Some(left) = left.filter(|left| *left < planned.backups) {
-                    let message = format!(
-                        "container `{name}` of region `{region}` takes {left} more objects, and the plan has {} backups for it",
-                        planned.backups
-                    );
-                    warnings.push(Failure::new(Cause::NoSpace, message));
+                if let Some(quota) = facts.quota_objects {
+                    let left = quota.saturating_sub(facts.objects);
+                    warnings.extend(too_many_objects(surveyor, &what, left, planned).await);
                 }
             }
             Err(error) => warnings.push(not_seen(region, error)),
@@ -157,12 +147,42 @@ async fn containers(
         match swift.account_facts(key).await {
             Ok(facts) => {
                 let left = facts.quota_bytes.map(|quota| quota.saturating_sub(facts.bytes));
-                if let Some(left) = left.filter(|left| *left < planned.bytes) {
-                    warnings.push(no_room(&what, left, planned.bytes));
+                if let Some(left) = left.filter(|left| *left < bytes_of(planned)) {
+                    warnings.push(no_room(&what, left, bytes_of(planned)));
                 }
             }
             Err(error) => warnings.push(not_seen(region, error)),
         }
+    }
+}
+
+fn bytes_of(planned: &[&Migration]) -> u64 {
+    planned.iter().filter_map(|migration| Some(migration.object.as_ref()?.pin.size)).sum()
+}
+
+/// What to say where a container takes fewer objects than its copies are: each segment is one, and so is a manifest.
+async fn too_many_objects(surveyor: &Surveyor<'_>, what: &str, left: u64, planned: &[&Migration]) -> Option<Failure> {
+    let mut objects = 0;
+    for migration in planned {
+        objects += objects_of(surveyor, migration).await;
+    }
+    let message = format!(
+        "{what} takes {}, and the plan needs {objects} for {}: each segment is one",
+        counted(left, "more object"),
+        counted(planned.len() as u64, "backup")
+    );
+    (left < objects).then(|| Failure::new(Cause::NoSpace, message).hint("raise its `quota-count`"))
+}
+
+/// What a copy is in a Swift, in objects. What cannot be had is told of with its migration.
+async fn objects_of(surveyor: &Surveyor<'_>, migration: &Migration) -> u64 {
+    let Some(object) = &migration.object else { return 1 };
+    let Ok(source) = surveyor.regions.source(migration.source).await else { return 1 };
+    let Ok(segments) = source.segments(&object.key, &object.pin).await else { return 1 };
+    let takes = surveyor.regions.takes(migration.target, surveyor.plan.part_size, object.pin.size);
+    match takes.layout(&object.key, object.pin.size, segments.as_deref(), source.streams()) {
+        Ok(layout @ Layout::Segments(_)) => u64::from(layout.parts()) + 1,
+        _ => 1,
     }
 }
 
