@@ -8,7 +8,7 @@ use crate::cli::{GcArgs, Global};
 use crate::database::Row;
 use crate::error::CommandError;
 use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::failure::{Cause, Failure};
 use crate::id::Key;
 use crate::regions::records_in;
 use crate::register::Registry;
@@ -27,7 +27,7 @@ async fn collect(global: &Global, args: &GcArgs, recorded: &Recorded) -> Outcome
     let unwanted = recorded.database.wanted_by_no_plan().await.map_err(|error| open::database_error(&error))?;
     let mut rows = recorded.rows().await?;
     let known: std::collections::BTreeSet<_> = rows.iter().map(|row| row.id).collect();
-    let given_up: std::collections::BTreeSet<_> = unwanted.iter().map(|row| row.id).collect();
+    let unwanted_ids: std::collections::BTreeSet<_> = unwanted.iter().map(|row| row.id).collect();
     rows.extend(unwanted.into_iter().filter(|row| !known.contains(&row.id)));
     let (mut removed, mut kept, mut unreachable) = (0_u64, 0_u64, 0_u64);
     for row in rows {
@@ -35,9 +35,7 @@ async fn collect(global: &Global, args: &GcArgs, recorded: &Recorded) -> Outcome
         if row.upload_token.is_none() && !unpublished_record {
             continue;
         }
-        // What a plan still wants and has not given up goes on from its parts.
-        let given_up = row.state == State::Failed || given_up.contains(&row.id);
-        if !given_up {
+        if !unwanted_ids.contains(&row.id) && goes_on(&row) {
             kept += 1;
             continue;
         }
@@ -60,6 +58,12 @@ async fn collect(global: &Global, args: &GcArgs, recorded: &Recorded) -> Outcome
     }
     tell_end(global, args, removed, kept, unreachable)?;
     Ok(if unreachable > 0 { Exit::Unreachable } else { Exit::Done })
+}
+
+/// Whether the next run goes on from what it has of a copy that its plan wants. What failed for a cause that may pass has
+/// kept its parts for that.
+fn goes_on(row: &Row) -> bool {
+    row.state != State::Failed || row.cause.is_none_or(Cause::is_transient)
 }
 
 /// Removes what lies staged for a row, then forgets it. A published object is never touched.

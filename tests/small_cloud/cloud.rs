@@ -43,6 +43,8 @@ pub(crate) struct Region {
     pub(crate) to_making: Option<(u16, Value)>,
     /// Whether Trove shows no backups any more once it has registered one.
     pub(crate) closes_after_making: bool,
+    /// Swift answers 503 to whoever writes an object whose name has this in it.
+    pub(crate) is_unwell_for: Option<&'static str>,
     /// Method and path of each request.
     pub(crate) asked: Vec<(Method, String)>,
 }
@@ -100,7 +102,9 @@ type Said = Response<Full<Bytes>>;
 fn said(status: StatusCode, headers: &[(&str, String)], body: impl Into<Bytes>) -> Said {
     let mut said = Response::builder().status(status);
     for (name, value) in headers {
-        said = said.header(*name, value);
+        // As one that is not told what UTF-8 is.
+        let latin: Vec<u8> = value.chars().map(|char| u8::try_from(char).expect("Latin-1")).collect();
+        said = said.header(*name, latin);
     }
     said.body(Full::new(body.into())).expect("an answer")
 }
@@ -171,6 +175,9 @@ fn swift(region: &mut Region, method: &Method, place: &str, query: &str, headers
     let container = format!("{account}/{container}");
     let is_there = region.objects.contains_key(place);
     match *method {
+        Method::PUT if region.is_unwell_for.is_some_and(|part| object.contains(part)) => {
+            bare(StatusCode::SERVICE_UNAVAILABLE)
+        }
         Method::PUT if !region.containers.contains_key(&container) => bare(StatusCode::NOT_FOUND),
         Method::PUT if headers.contains_key("if-none-match") && is_there => bare(StatusCode::PRECONDITION_FAILED),
         Method::POST if is_there => {
