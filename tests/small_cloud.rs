@@ -14,6 +14,8 @@ mod cloud;
 mod expiry;
 #[path = "small_cloud/leftovers.rs"]
 mod leftovers;
+#[path = "small_cloud/metadata.rs"]
+mod metadata;
 #[path = "small_cloud/narrowed.rs"]
 mod narrowed;
 #[path = "small_cloud/quotas.rs"]

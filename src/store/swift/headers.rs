@@ -48,6 +48,8 @@ pub(super) struct Shown {
     pub(super) upload: Option<String>,
     /// The object that it is a symbolic link to.
     pub(super) link_to: Option<String>,
+    /// What travels with it and has a value that is no text.
+    pub(super) no_text: Option<String>,
 }
 
 impl Shown {
@@ -72,10 +74,11 @@ impl Shown {
         #[expect(clippy::cast_possible_truncation, reason = "milliseconds of our time fit")]
         let modified_ms = seconds("x-timestamp").map(|seconds| (seconds * 1000.0).floor() as i64);
         let expires = text(headers, "x-delete-at").and_then(|text| Timestamp::from_second(text.parse().ok()?).ok());
-        let facts = ObjectFacts { size, etag, modified_ms, digests, metadata: metadata(headers), expires };
+        let (metadata, no_text) = metadata(headers);
+        let facts = ObjectFacts { size, etag, modified_ms, digests, metadata, expires };
         let upload = text(headers, UPLOAD).map(str::to_owned);
         let link_to = text(headers, "content-location").map(str::to_owned);
-        Ok(Self { facts, kind, upload, link_to })
+        Ok(Self { facts, kind, upload, link_to, no_text })
     }
 }
 
@@ -112,15 +115,19 @@ pub(super) fn hex(md5: [u8; 16]) -> String {
     md5.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
-/// What travels with the object besides its bytes: all but what is ours.
-fn metadata(headers: &HeaderMap) -> Metadata {
-    let named = headers.iter().filter_map(|(name, value)| {
+/// What travels with the object besides its bytes: all but what is ours. And the name of what cannot, not being UTF-8.
+fn metadata(headers: &HeaderMap) -> (Metadata, Option<String>) {
+    let (mut metadata, mut no_text) = (Metadata::new(), None);
+    for (name, value) in headers {
         let name = name.as_str();
         let own = name.strip_prefix(META).filter(|name| !name.starts_with(OURS));
-        let name = own.or_else(|| HEADERS.contains(&name).then_some(name))?;
-        Some((name.to_owned(), std::str::from_utf8(value.as_bytes()).ok()?.to_owned()))
-    });
-    named.collect()
+        let Some(name) = own.or_else(|| HEADERS.contains(&name).then_some(name)) else { continue };
+        match std::str::from_utf8(value.as_bytes()) {
+            Ok(text) => drop(metadata.insert(name.to_owned(), text.to_owned())),
+            Err(_) => no_text = Some(name.to_owned()),
+        }
+    }
+    (metadata, no_text)
 }
 
 /// The headers of an object that an attempt makes: its metadata but for links, and who makes it.

@@ -26,7 +26,7 @@ impl Source for SwiftStore {
         let place = self.place(READ, key)?;
         let attempt = self.attempt(READ, key.as_str());
         let shown = self.look(attempt, &place).await?.ok_or_else(|| missing(attempt))?;
-        no_link(attempt, &shown)?;
+        can_travel(attempt, &shown)?;
         if shown.kind == Kind::Static {
             self.know_manifest(key, &shown.facts.etag);
         }
@@ -57,7 +57,7 @@ impl Source for SwiftStore {
         };
         let total = total_size(&read.answer.headers).or(is_whole.then_some(pin.size));
         let shown = Shown::read(&read.answer.headers, total).map_err(|why| no_swift(attempt, why))?;
-        no_link(attempt, &shown)?;
+        can_travel(attempt, &shown)?;
         if shown.kind == Kind::Static {
             self.know_manifest(key, &shown.facts.etag);
         }
@@ -217,8 +217,12 @@ impl SwiftStore {
     }
 }
 
-/// A link's facts are those of another object, which may be replaced, or become a link itself.
-fn no_link(attempt: Attempt<'_>, shown: &Shown) -> Result<(), StoreError> {
+/// A link's facts are those of another object, which may be replaced, or become a link itself. And a copy is to have all
+/// metadata.
+fn can_travel(attempt: Attempt<'_>, shown: &Shown) -> Result<(), StoreError> {
+    if let Some(name) = &shown.no_text {
+        return Err(super::puts::refused(attempt, &format!("has a value of `{name}` that is not UTF-8")));
+    }
     let Some(other) = &shown.link_to else { return Ok(()) };
     let why = format!("it is a symbolic link (to {other}), which Backhaul does not copy");
     Err(attempt.refused(StoreErrorKind::Refused, why).hint("plan the object that it leads to"))
