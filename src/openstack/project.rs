@@ -114,23 +114,38 @@ impl Session {
         if let Some(at) = projects.iter().position(|project| project.domain_id == domain) {
             return Ok(projects.into_iter().nth(at));
         }
+        let mut hidden = None;
         for project in projects {
-            if self.domain_name(&project.domain_id).await?.is_some_and(|name| name.eq_ignore_ascii_case(domain)) {
-                return Ok(Some(project));
+            match self.domain_name(&project.domain_id).await? {
+                Ok(Some(name)) if name.eq_ignore_ascii_case(domain) => return Ok(Some(project)),
+                Ok(_) => {}
+                Err(refusal) => hidden = Some((project, refusal)),
             }
         }
-        Ok(None)
+        // It may be the very one, or another's.
+        hidden.map_or(Ok(None), |(project, refusal)| {
+            let why = self.cloud().auth.secret().redact(&reason(&refusal));
+            let who = self.cloud().auth.who();
+            let message = format!("the domain `{domain}` cannot be looked up by its name as {who}: {why}");
+            let hint = format!(
+                "name the project by its domain's id, `{}/{}` if it is that one",
+                project.domain_id, project.name
+            );
+            Err(OpenStackError::new(ErrorKind::Refused, message).hint(hint))
+        })
     }
 
-    /// The name of a domain, if anything tells: the token, or Keystone.
-    async fn domain_name(&self, id: &str) -> Result<Option<String>, OpenStackError> {
+    /// The name of a domain, if anything tells: the token, or Keystone. The inner error says that it does not show it.
+    async fn domain_name(&self, id: &str) -> Result<Result<Option<String>, GaveUp>, OpenStackError> {
         let token = self.token(&Scope::Own).await?;
         if let Some((_, name)) = token.domains.iter().find(|(known, _)| known == id) {
-            return Ok(Some(name.clone()));
+            return Ok(Ok(Some(name.clone())));
         }
         match self.get(&format!("domains/{}", encoded(id))).await? {
-            Ok(answer) => Ok(answer.body["domain"]["name"].as_str().map(str::to_owned)),
-            Err(_) => Ok(None),
+            Ok(answer) => Ok(Ok(answer.body["domain"]["name"].as_str().map(str::to_owned))),
+            Err(gave_up) if is_status(&gave_up, &[404]) => Ok(Ok(None)),
+            Err(gave_up) if is_status(&gave_up, &[403]) => Ok(Err(gave_up)),
+            Err(gave_up) => Err(self.unexpected(&gave_up)),
         }
     }
 

@@ -308,6 +308,22 @@ async fn projects_are_found_by_id_and_by_domain_and_name() {
 }
 
 #[tokio::test]
+async fn a_domain_that_is_not_shown_is_not_another_one() {
+    let keystone = Keystone::start().await;
+    keystone.set(|settings| settings.may_see_domains = false);
+    let session = keystone.session(user(PASSWORD));
+    // The token names its own, and an id needs no look.
+    for (text, expected) in [("Default/sales", "id-sales"), ("id-acme/sales", "id-sales-of-acme")] {
+        assert_eq!(session.project(&named(text)).await.expect("found").id, expected, "{text}");
+    }
+    let error = session.project(&named("acme/sales")).await.expect_err("nobody knows whose");
+    assert_eq!(error.kind, ErrorKind::Refused);
+    let told = shown(&error);
+    assert!(told.contains("the domain `acme` cannot be looked up by its name"), "{told}");
+    assert!(told.contains("name the project by its domain's id, `id-acme/sales` if it is that one"), "{told}");
+}
+
+#[tokio::test]
 async fn whoever_may_not_look_at_all_projects_finds_its_own() {
     let keystone = Keystone::start().await;
     keystone.set(|settings| settings.may_list = false);

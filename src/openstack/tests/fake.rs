@@ -27,6 +27,8 @@ pub(super) struct Settings {
     pub(super) lifetime: Duration,
     /// Whether the user may look at all projects.
     pub(super) may_list: bool,
+    /// Whether the user may look at domains.
+    pub(super) may_see_domains: bool,
     /// Whether every token is refused where it is shown.
     pub(super) refuses_tokens: bool,
     /// The text of the next refusals.
@@ -56,6 +58,7 @@ impl Keystone {
         let settings = Settings {
             lifetime: Duration::from_hours(1),
             may_list: true,
+            may_see_domains: true,
             refuses_tokens: false,
             refusal: "The request you have made requires authentication.".to_owned(),
         };
@@ -261,7 +264,8 @@ fn look(state: &State, path: &str, query: &str) -> Response<Full<Bytes>> {
         let own: Vec<Value> = PROJECTS.iter().filter(|project| project.3).map(shown).collect();
         return reply(200, &json!({ "projects": own }));
     }
-    if !may_list {
+    let may_see = state.settings().as_ref().is_some_and(|settings| settings.may_see_domains);
+    if !may_list || (path.starts_with("/v3/domains/") && !may_see) {
         return forbidden();
     }
     if path == "/v3/projects" {
