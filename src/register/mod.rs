@@ -16,7 +16,6 @@ use crate::database::Row;
 use crate::failure::{Cause, Failure};
 use crate::id::Key;
 use crate::regions::{Access, Regions};
-use crate::state::State;
 use crate::store::{Store, StoreError};
 
 pub use links::Parent;
@@ -139,7 +138,7 @@ impl Registry {
     pub async fn settle(&self, rows: impl IntoIterator<Item = &Row>) -> Result<(), CatalogError> {
         match &self.trove {
             Some(trove) => {
-                let is_begun = |row: &Row| row.state == State::Saving && row.record.is_some();
+                let is_begun = |row: &Row| row.completed_ms.is_none() && row.record.is_some();
                 if rows.into_iter().any(is_begun) {
                     trove.settle().await;
                 }
