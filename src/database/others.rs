@@ -1,10 +1,11 @@
 //! What other runners have done meanwhile, and what has to be done by one at a time.
 
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{ColumnTrait, Condition, DatabaseConnection};
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::cells::Cells;
@@ -46,20 +47,51 @@ pub struct Others {
     pub at_ms: i64,
 }
 
-/// One process at a time has it: until it is given back, or the process ends.
+/// One process at a time has it: until it is given back, or the process ends, or stands still for 10 s.
 #[derive(Debug)]
 #[must_use]
 pub struct PlanLock {
-    connection: Option<DatabaseConnection>,
+    held: Option<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    connection: DatabaseConnection,
+    used: JoinHandle<()>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.used.abort();
+    }
+}
+
+/// Uses the connection of a lock again and again, so that the server keeps it.
+async fn keep_in_use(connection: DatabaseConnection) {
+    loop {
+        tokio::time::sleep(server::LOCK_IDLE / 5).await;
+        // Where it is gone, so is the lock; what is written without it is guarded row by row.
+        if connection.ping().await.is_err() {
+            return;
+        }
+    }
 }
 
 impl PlanLock {
+    /// As if its process stood still.
+    #[cfg(test)]
+    pub(super) fn freeze(&self) {
+        self.held.iter().for_each(|held| held.used.abort());
+    }
+
     /// Gives it back.
     pub async fn release(self) {
-        if let Some(connection) = self.connection {
-            // A connection that is closed gives its locks back in any case.
-            let _unlocked = server::unlock(&connection, Lock::Plans).await;
-            let _closed = connection.close().await;
+        if let Some(held) = self.held {
+            held.used.abort();
+            // A connection that is closed, or not used any more, gives its locks back in any case.
+            let unlocked = server::unlock(&held.connection, Lock::Plans);
+            let _unlocked = tokio::time::timeout(server::CONNECT_PATIENCE, unlocked).await;
+            let _closed = held.connection.clone().close().await;
         }
     }
 }
@@ -71,17 +103,19 @@ impl Database {
     /// When the server cannot be reached, or the other never ends.
     pub async fn lock_plans(&self) -> Result<PlanLock, DatabaseError> {
         if !self.inner.connector.is_shared() {
-            return Ok(PlanLock { connection: None });
+            return Ok(PlanLock { held: None });
         }
+        self.patiently(|| self.plans_locked()).await
+    }
+
+    /// [`Database::lock_plans`], on one connection.
+    async fn plans_locked(&self) -> Result<PlanLock, DatabaseError> {
         let connection = self.inner.connector.writing().await.map_err(|error| self.error(error))?;
-        let began = Instant::now();
         while !server::try_lock(&connection, Lock::Plans).await.map_err(|error| self.error(error))? {
-            if began.elapsed() > self.patience() {
-                return Err(self.error(server::late(self.patience())));
-            }
             tokio::time::sleep(POLL).await;
         }
-        Ok(PlanLock { connection: Some(connection) })
+        let used = tokio::spawn(keep_in_use(connection.clone()));
+        Ok(PlanLock { held: Some(Held { connection, used }) })
     }
 
     /// The other runners that are live. None in a file.

@@ -176,14 +176,24 @@ impl Lock {
     }
 }
 
-/// Takes a lock, which is the connection's; whether it was free.
+/// How long a connection may stand still that has a lock: whoever is frozen, or gone without a word, holds up nobody for
+/// longer.
+pub(super) const LOCK_IDLE: Duration = Duration::from_secs(10);
+
+/// Takes a lock, which is the connection's; whether it was free. The connection has to be used, or the lock given back,
+/// within [`LOCK_IDLE`].
 pub(super) async fn try_lock(connection: &impl ConnectionTrait, lock: Lock) -> Result<bool, DbErr> {
-    if connection.get_database_backend() == DbBackend::Postgres {
+    let is_mine = if connection.get_database_backend() == DbBackend::Postgres {
         let lock = Func::cust("pg_try_advisory_lock").arg(lock.postgres());
-        return one(connection, &Query::select().expr(lock).to_owned()).await;
+        one(connection, &Query::select().expr(lock).to_owned()).await?
+    } else {
+        let lock = Func::cust("GET_LOCK").arg(lock.mysql()).arg(0);
+        one::<Option<i64>>(connection, &Query::select().expr(lock).to_owned()).await? == Some(1)
+    };
+    if is_mine {
+        limit_idling(connection, Some(LOCK_IDLE)).await?;
     }
-    let lock = Func::cust("GET_LOCK").arg(lock.mysql()).arg(0);
-    Ok(one::<Option<i64>>(connection, &Query::select().expr(lock).to_owned()).await? == Some(1))
+    Ok(is_mine)
 }
 
 pub(super) async fn unlock(connection: &impl ConnectionTrait, lock: Lock) -> Result<(), DbErr> {
@@ -191,7 +201,22 @@ pub(super) async fn unlock(connection: &impl ConnectionTrait, lock: Lock) -> Res
         DbBackend::Postgres => Func::cust("pg_advisory_unlock").arg(lock.postgres()),
         _ => Func::cust("RELEASE_LOCK").arg(lock.mysql()),
     };
-    connection.query_one(&Query::select().expr(unlock).to_owned()).await.map(drop)
+    connection.query_one(&Query::select().expr(unlock).to_owned()).await?;
+    limit_idling(connection, None).await
+}
+
+/// The server ends the connection when it has not been used for so long; none: as long as the server likes.
+async fn limit_idling(connection: &impl ConnectionTrait, limit: Option<Duration>) -> Result<(), DbErr> {
+    let seconds = limit.map(|limit| limit.as_secs().to_string());
+    let set = match connection.get_database_backend() {
+        // Since PostgreSQL 14; before that it is not among the settings.
+        DbBackend::Postgres => format!(
+            "SELECT set_config(name, '{}s', false) FROM pg_settings WHERE name = 'idle_session_timeout'",
+            seconds.as_deref().unwrap_or("0")
+        ),
+        _ => format!("SET SESSION wait_timeout = {}", seconds.as_deref().unwrap_or("DEFAULT")),
+    };
+    connection.execute_unprepared(&set).await.map(drop)
 }
 
 /// The names of all tables in the database; of `PostgreSQL` in the schema that new ones would come into.

@@ -48,6 +48,10 @@ async fn what_a_live_runner_has_cannot_be_claimed(on: Place) {
         assert_eq!(database.claim_copy(&seen, ME, &start("t2")).await.expect("written"), None);
         assert_eq!(database.take_over_copy(&seen, ME).await.expect("written"), None);
         assert!(!database.cannot_start(&seen, &failure()).await.expect("written"));
+        if database.runner().is_some() {
+            let renamed = Row { name: "renamed".to_owned(), target_catalog: "another".to_owned(), ..seen.clone() };
+            assert!(database.save_plan(PLAN, &[renamed]).await.expect("written").described.is_empty());
+        }
         assert_eq!(fixture.row(seen.id).await, seen, "nothing of it was changed");
     }
     let again = database.claim_copy(&seen, OTHER, &start("t1")).await.expect("written").expect("its own");

@@ -278,6 +278,10 @@ async fn plans_are_written_down_by_one_at_a_time(on: Place) {
     assert!(tokio::time::timeout(Duration::from_millis(300), &mut waiting).await.is_err(), "the first has it");
     lock.release().await;
     waiting.await.expect("free").release().await;
+    let frozen = first.lock_plans().await.expect("free");
+    frozen.freeze();
+    second.lock_plans().await.expect("free soon").release().await;
+    frozen.release().await;
     let rows: Vec<_> = (0..300).map(|number| row(&format!("n{number}"))).collect();
     let save = |database: Database| {
         let rows = rows.clone();
