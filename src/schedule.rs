@@ -4,6 +4,7 @@
 //! come in as milliseconds of whatever clock the caller has.
 
 mod elsewhere;
+mod slots;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -30,7 +31,7 @@ pub struct Fact {
 /// Copies at a time.
 #[derive(Debug, Clone, Default)]
 pub struct Slots {
-    /// In all; 0 starts nothing.
+    /// In all; 0 starts nothing, no registration either.
     pub total: u16,
     /// By region number, as source and target together; a region that is not here has no ceiling of its own.
     pub regions: BTreeMap<u16, u16>,
@@ -173,11 +174,6 @@ impl Schedule {
         }
     }
 
-    /// Changes how many copies may run at a time, from the next one that would start: none of those that run is stopped.
-    pub fn set_slots(&mut self, slots: Slots) {
-        self.slots = slots;
-    }
-
     /// Takes the copies that may start now, as many as there are slots, first come first served among those whose
     /// regions have a slot: a region at its ceiling holds up nobody else.
     pub fn start_copies(&mut self, now_ms: u64) -> Vec<Ready> {
@@ -208,7 +204,8 @@ impl Schedule {
     pub fn start_registers(&mut self, now_ms: u64, target: u16, max: usize) -> Vec<Ready> {
         self.wake(now_ms);
         let mut ready = Vec::new();
-        while let Some(queue) = self.registers.get_mut(&target)
+        while self.slots.total > 0
+            && let Some(queue) = self.registers.get_mut(&target)
             && ready.len() < max
             && let Some((_, position)) = queue.pop_first()
         {
@@ -228,7 +225,7 @@ impl Schedule {
             self.waited_for.iter().map(|position| self.facts[*position as usize].target).collect();
         self.registers
             .iter()
-            .filter(|(_, queue)| !queue.is_empty())
+            .filter(|(_, queue)| self.slots.total > 0 && !queue.is_empty())
             .map(|(target, queue)| {
                 let more_comes = self.copying_to.get(target).is_some_and(|copies| *copies > 0);
                 (*target, queue.len(), more_comes && !urgent.contains(target))
@@ -314,9 +311,15 @@ impl Schedule {
     /// Whether nothing runs, nothing can start, nothing waits for its next attempt, and no other runner has anything.
     #[must_use]
     pub fn is_finished(&self) -> bool {
+        self.is_idle() && (self.draining || self.held.is_empty())
+    }
+
+    /// Whether there is nothing to do here, now or later, unless other runners leave something of what they have.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
         self.running.is_empty()
             && self.waiting.is_empty()
-            && (self.draining || (self.held.is_empty() && self.copies.values().all(BTreeSet::is_empty)))
+            && (self.draining || self.copies.values().all(BTreeSet::is_empty))
             && self.registers.values().all(BTreeSet::is_empty)
     }
 

@@ -29,15 +29,20 @@ impl Share {
         if from < until { Self { from, until } } else { Self::NONE }
     }
 
-    /// The piece of number `rank`, from 0, of `runners` equal ones.
+    /// The piece of number `rank`, from 0, of equal ones: as many as there are `runners`, but no more than `slots`, the
+    /// copies at a time. Those who come after them have nothing: without a slot they could not use it.
     ///
     /// # Panics
     /// If there is no such number.
     #[must_use]
-    pub fn of_rank(rank: u32, runners: u32) -> Self {
+    pub fn of_rank(rank: u32, runners: u32, slots: u16) -> Self {
         assert!(rank < runners, "runner {rank} of {runners}");
+        let pieces = runners.min(u32::from(slots));
+        if rank >= pieces {
+            return Self::NONE;
+        }
         let point = |rank: u32| {
-            let point = u64::from(Self::LINE) * u64::from(rank) / u64::from(runners);
+            let point = u64::from(Self::LINE) * u64::from(rank) / u64::from(pieces);
             u32::try_from(point).expect("on the line")
         };
         Self::new(point(rank), point(rank + 1))
@@ -56,10 +61,11 @@ impl Share {
     }
 
     /// What of a total it allows, in whole units: pieces that do not overlap never allow more than the total together,
-    /// and all pieces of the line allow all of it.
+    /// and all pieces of the line allow all of it. A unit belongs to the piece that has its beginning, so that whoever was
+    /// there first has the only slot.
     #[must_use]
     pub fn of(self, total: u64) -> u64 {
-        let below = |point: u32| u128::from(total) * u128::from(point) / u128::from(Self::LINE);
+        let below = |point: u32| (u128::from(total) * u128::from(point)).div_ceil(u128::from(Self::LINE));
         u64::try_from(below(self.until) - below(self.from)).expect("at most the total")
     }
 

@@ -9,7 +9,10 @@ mod support;
 mod bed;
 #[path = "support/database_server.rs"]
 mod database_server;
+#[path = "runners/totals.rs"]
+mod totals;
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -17,6 +20,9 @@ use bed::{Bed, LEASE, Server};
 use database_server::Kind;
 use rustix::process::Signal;
 use support::{Running, wait_until};
+
+/// Whoever takes them all, or measures how fast others are, has them alone.
+static PROCESSORS: Mutex<()> = Mutex::new(());
 
 /// A server, or a word about why there is none.
 fn on(test: &str, kind: Kind, check: impl FnOnce(&Server)) {
@@ -47,6 +53,12 @@ fn three_runners_share_a_plan_on_mariadb() {
     });
 }
 
+#[test]
+fn limits_are_totals_over_runners_that_come_and_go() {
+    let _alone = PROCESSORS.lock();
+    on("totals of limits", Kind::PostgreSql, totals::hold_while_runners_come_and_go);
+}
+
 /// Takes out the first runner that is seen to have stored parts of what it copies.
 fn in_the_middle(bed: &Bed<'_>, runners: &mut Vec<Running>) -> Running {
     let mut found = None;
@@ -58,7 +70,7 @@ fn in_the_middle(bed: &Bed<'_>, runners: &mut Vec<Running>) -> Running {
 }
 
 fn three_that_start_at_once_do_each_migration_once(server: &Server) {
-    let bed = Bed::new(server, "16MiB/s");
+    let bed = Bed::new(server, "8MiB/s");
     let runners: Vec<_> = (0..3).map(|_| bed.join()).collect();
     for runner in runners {
         runner.wait().expect(0);
@@ -68,7 +80,7 @@ fn three_that_start_at_once_do_each_migration_once(server: &Server) {
 }
 
 fn what_a_killed_runner_had_is_taken_over(server: &Server) {
-    let bed = Bed::new(server, "2MiB/s");
+    let bed = Bed::new(server, "4MiB/s");
     let mut runners: Vec<_> = (0..3).map(|_| bed.join()).collect();
     let victim = in_the_middle(&bed, &mut runners);
     victim.signal(Signal::KILL);
@@ -85,7 +97,7 @@ fn what_a_killed_runner_had_is_taken_over(server: &Server) {
 }
 
 fn one_that_slept_past_its_lease_goes_on(server: &Server) {
-    let bed = Bed::new(server, "2MiB/s");
+    let bed = Bed::new(server, "4MiB/s");
     let mut runners: Vec<_> = (0..3).map(|_| bed.join()).collect();
     let sleeper = in_the_middle(&bed, &mut runners);
     sleeper.signal(Signal::STOP);
@@ -107,7 +119,7 @@ fn hosts_whose_clocks_are_wrong_agree(server: &Server) {
     if std::process::Command::new("faketime").arg("--version").output().is_err() {
         return support::skip("hosts whose clocks are wrong", "faketime is not installed");
     }
-    let bed = Bed::new(server, "2MiB/s");
+    let bed = Bed::new(server, "4MiB/s");
     let mut runners = vec![bed.join(), bed.join_at_another_time("+10d"), bed.join_at_another_time("-10d")];
     let victim = in_the_middle(&bed, &mut runners);
     victim.signal(Signal::KILL);
@@ -121,8 +133,8 @@ fn hosts_whose_clocks_are_wrong_agree(server: &Server) {
 
 /// The heartbeat has a thread of its own, which busy copies and neighbours do not hold up.
 fn a_starved_runner_keeps_its_lease(server: &Server) {
-    let bed = Bed::new(server, "2MiB/s");
-    let done = AtomicBool::new(false);
+    let bed = Bed::new(server, "4MiB/s");
+    let (done, _alone) = (AtomicBool::new(false), PROCESSORS.lock());
     std::thread::scope(|scope| {
         let neighbours = 4 * std::thread::available_parallelism().map_or(2, usize::from);
         for _ in 0..neighbours {

@@ -33,7 +33,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("store", &["address", "failure", "fault", "http", "id", "openstack", "throttle"]),
     ("copy", &["failure", "fault", "id", "store"]),
     ("catalog", &["failure", "fault", "http", "id", "number", "openstack", "sql", "throttle"]),
-    ("database", &["failure", "fault", "id", "lease", "sql", "state"]),
+    ("database", &["failure", "fault", "id", "lease", "share", "sql", "state"]),
     ("regions", &["address", "catalog", "failure", "openstack", "plan", "store", "throttle"]),
     ("register", &["catalog", "database", "failure", "fault", "id", "regions", "store"]),
     (

@@ -16,6 +16,7 @@ mod run;
 mod saved;
 mod selection;
 mod settled;
+mod sharing;
 mod status;
 mod surveyed;
 mod verify;

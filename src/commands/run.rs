@@ -5,16 +5,18 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use futures::TryFutureExt;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::edited::Edit;
 use super::open;
+use super::sharing::{arrive, beside};
 use super::{Outcome, recorded, settled, surveyed};
 use crate::cli::{Global, IfRunningArg, RunArgs};
 use crate::database::{Database, DatabaseError, Holder, NewRun, Row};
-use crate::engine::{self, Emit, Engine, RunLimits, Stop, Task};
+use crate::engine::{self, Emit, Engine, RunLimits, Sharing, Stop, Task};
 use crate::error::CommandError;
 use crate::event::{Board, Event, Item};
 use crate::exit::Exit;
@@ -97,14 +99,18 @@ async fn execute(
     if let Some(window) = args.stop_after.or(plan.schedule.stop_after) {
         stop.after(window, format!("the window of {} is over", format_duration(window)));
     }
-    let limits = RunLimits::new(plan, Timestamp::now());
+    let limits = Arc::new(RunLimits::new(plan, Timestamp::now()));
+    let mut sharing = Sharing::new(database, Arc::clone(&limits));
     let regions = open::regions(plan, limits.throttles.clone());
     open::warn_of_clouds(global, &regions, open::used_regions(plan)).await;
-    if let Some((exit, reporter)) = settled::run(global, &args.selection, &loaded, &regions, database).await? {
+    arrive(global, &mut sharing, &stop).await?;
+    let settled = settled::run(global, &args.selection, &loaded, &regions, database);
+    if let Some((exit, reporter)) = beside(&mut sharing, settled).await? {
         return Ok((exit, Some(reporter)));
     }
     let (rows, planned) = surveyed::known_rows(database, &plan.name).await?;
-    let mut survey = surveyed::survey(plan, &regions, &rows, &planned, &loaded, false).await?;
+    let survey = surveyed::survey(plan, &regions, &rows, &planned, &loaded, false);
+    let mut survey = beside(&mut sharing, survey).await?;
     if !global.quiet && !global.json {
         surveyed::tell(&survey);
     }
@@ -121,8 +127,8 @@ async fn execute(
     drop(rows);
     (loaded.plan.entries, loaded.source) = Default::default();
     let (loaded, plan) = (&loaded, &loaded.plan);
-    let run = write_down(loaded, database, &mut survey, &selected, kept, &planned).await;
-    let run = run.map_err(|error| open::database_error(&error))?;
+    let run = write_down(loaded, database, &mut survey, &selected, kept, &planned);
+    let run = beside(&mut sharing, run.map_err(|error| open::database_error(&error))).await?;
     let migrations = only_selected(survey.migrations, &selected);
     let board = Arc::new(board(&migrations));
     let reporter = reporter(global, loaded, database, run, Arc::clone(&board))?;
@@ -150,7 +156,7 @@ async fn execute(
         emit: Arc::clone(&emit),
         stop: stop.clone(),
     });
-    let started = engine::run(engine, tasks.collect()).await.map_err(|error| open::database_error(&error))?;
+    let started = engine::run(engine, tasks.collect(), sharing).await.map_err(|error| open::database_error(&error))?;
     // What this runner could not do and others have not done is work that is left.
     let stopped = stop.draining().is_cancelled() || database.runner().is_some();
     let ended = Ended { stopped, started: started > 0, withheld: stopped && is_in_the_way };

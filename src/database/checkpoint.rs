@@ -232,6 +232,17 @@ impl Database {
         self.write_one(self.build(&mine(claim, State::Saving, self.unclaimed()))).await
     }
 
+    /// What the steps of this process had that were cut off when its lease ended: BUILDING to NEW, else as it is, and
+    /// claimed by nobody. While nothing here goes on with it, nobody else may have to wait for it.
+    pub async fn disown(&self, row: &Row) -> Result<bool, DatabaseError> {
+        let claim = Claim { id: row.id, token: row.claim };
+        match row.state {
+            State::Building => self.drained(claim).await,
+            State::Saving => self.released(claim).await,
+            State::New | State::Failed | State::Completed => Ok(false),
+        }
+    }
+
     /// Any state but COMPLETED to FAILED, unless another live runner has the row: the survey found that the backup or its
     /// chain cannot be had. A row that is FAILED already gets the new reason. Parts and upload token stay.
     pub async fn cannot_start(&self, row: &Row, failure: &Failure) -> Result<bool, DatabaseError> {

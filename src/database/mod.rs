@@ -22,6 +22,7 @@ mod row;
 mod runner;
 mod runs;
 mod server;
+mod shares;
 mod standing;
 mod trouble;
 mod uploads;
@@ -44,6 +45,8 @@ use connect::Connector;
 use heartbeat::Lease;
 use writer::{Hold, Writer};
 
+use crate::share::Share;
+
 pub use checkpoint::Claim;
 pub use error::{DatabaseError, OpenError};
 pub use facts::{Copied, CopyStart, PartRow, RecordPlace};
@@ -53,6 +56,7 @@ pub use others::{Others, Owned, PlanLock};
 pub use planned::SavedPlan;
 pub use row::Row;
 pub use runs::{NewRun, Run};
+pub use shares::Participant;
 pub use standing::{Standing, Standings};
 pub use uploads::StoredParts;
 pub use url::{DatabaseUrl, UrlError};
@@ -77,16 +81,19 @@ struct Inner {
     lease: Option<Arc<Lease>>,
     /// On a server: this process in the list of runners.
     runner: Option<Uuid>,
+    /// What it may use of a plan's limits before it has looked for others.
+    first_share: Share,
 }
 
 impl Database {
     fn new(connector: Connector, readers: DatabaseConnection, writing: Option<(DatabaseConnection, Hold)>) -> Self {
-        let (mut clock, mut lease, mut id) = (None, None, None);
+        let (mut clock, mut lease, mut id, mut first_share) = (None, None, None, Share::WHOLE);
         if let Some((_, Hold::Runner(runner))) = &writing {
             (clock, lease, id) = (Some(runner.clock()), Some(runner.lease()), Some(runner.id()));
+            first_share = runner.first_share();
         }
         let writer = writing.map(|(connection, hold)| Writer::start(connector.clone(), connection, hold));
-        Self { inner: Arc::new(Inner { connector, readers, writer, clock, lease, runner: id }) }
+        Self { inner: Arc::new(Inner { connector, readers, writer, clock, lease, runner: id, first_share }) }
     }
 
     /// The URL as shown to people.

@@ -191,7 +191,9 @@ async fn enter(
     if version != Version::Current {
         Migrator::up(connection, None).await.map_err(of_sql)?;
     }
-    for Live { holder: other, .. } in runner::live(connection).await.map_err(of_sql)? {
+    let live = runner::live(connection).await.map_err(of_sql)?;
+    let is_alone = live.is_empty();
+    for Live { holder: other, .. } in live {
         let database = name.to_owned();
         let Others::Join { accept_changes } = others else { return Err(held(database, &other)) };
         if !holder.may_join(&other) {
@@ -201,7 +203,7 @@ async fn enter(
             return Err(OpenError::PlanChanged { database, holder: Box::new(other) });
         }
     }
-    Runner::enter(connection, connector, holder, terms).await.map_err(of_sql)
+    Runner::enter(connection, connector, holder, terms, is_alone).await.map_err(of_sql)
 }
 
 fn held(database: String, holder: &Holder) -> OpenError {

@@ -130,6 +130,15 @@ impl Database {
         Ok(self.look_at_others(i64::MAX, &[]).await?.live)
     }
 
+    /// Waits until what was queued is written, whoever has stopped waiting for it: what is read afterwards is not changed
+    /// by it any more.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub async fn flush(&self) -> Result<(), DatabaseError> {
+        self.write(Vec::new()).await.map(drop)
+    }
+
     /// The other runners that are live, the rows that were changed since an earlier look (those that this process
     /// changed among them; none while it is alone), and the rows `asked` for, in no order.
     ///

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use sea_orm::sea_query::{Expr, ExprTrait, Order, Query};
+use sea_orm::sea_query::{Expr, ExprTrait, Order, Query, UpdateStatement};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, QueryResult};
 use uuid::Uuid;
 
@@ -16,6 +16,7 @@ use super::heartbeat::{Heartbeat, Lease};
 use super::lock::Holder;
 use super::server;
 use crate::lease::{self, Terms};
+use crate::share::Share;
 
 /// How long a row stays after its lease is over, for people who look.
 const KEPT_MS: i64 = 24 * 3_600_000;
@@ -24,17 +25,20 @@ const KEPT_MS: i64 = 24 * 3_600_000;
 #[derive(Debug)]
 pub(super) struct Runner {
     id: Uuid,
+    first_share: Share,
     clock: Arc<ServerClock>,
     heartbeat: Heartbeat,
 }
 
 impl Runner {
-    /// Writes this process into the list, with a lease that is renewed from now on.
+    /// Writes this process into the list, with a lease that is renewed from now on. Who `is_alone` there has all of the
+    /// plan's limits at once: nobody else uses any of them, and whoever comes later finds it written down.
     pub(super) async fn enter(
         connection: &DatabaseConnection,
         connector: &Connector,
         holder: &Holder,
         terms: Terms,
+        is_alone: bool,
     ) -> Result<Self, DbErr> {
         let backend = connection.get_database_backend();
         let now = || server::now(backend);
@@ -51,6 +55,8 @@ impl Runner {
             .values_panic([id.to_string().into(), 0_i64.into()])
             .to_owned();
         connection.execute(&sequence).await?;
+        let first_share = if is_alone { Share::WHOLE } else { Share::NONE };
+        let [from, until] = share_columns(is_alone.then_some(first_share));
         let asked_ms = boot_ms();
         let insert = Query::insert()
             .into_table(Runners)
@@ -63,6 +69,8 @@ impl Runner {
                 Column::StartedMs,
                 Column::LeaseUntilMs,
                 Column::PlanSha256,
+                Column::ShareFrom,
+                Column::ShareUntil,
             ])
             .values_panic([
                 id.to_string().into(),
@@ -73,6 +81,8 @@ impl Runner {
                 now(),
                 now().add(lease_ms(terms)),
                 holder.plan_sha256.clone().into(),
+                from.into(),
+                until.into(),
             ])
             .to_owned();
         connection.execute(&insert).await?;
@@ -81,7 +91,12 @@ impl Runner {
         let lease = lease::Lease::granted(terms, asked_ms);
         let heartbeat = Heartbeat::start(connector.clone(), id, holder.clone(), terms, lease, Arc::clone(&clock))
             .map_err(|error| DbErr::Custom(format!("cannot start a thread: {error}")))?;
-        Ok(Self { id, clock, heartbeat })
+        Ok(Self { id, first_share, clock, heartbeat })
+    }
+
+    /// What it may use of the plan's limits before it has looked for others.
+    pub(super) const fn first_share(&self) -> Share {
+        self.first_share
     }
 
     pub(super) const fn id(&self) -> Uuid {
@@ -114,8 +129,8 @@ pub(super) async fn renew(connection: &DatabaseConnection, id: Uuid, terms: Term
     Ok(connection.execute(&update).await?.rows_affected() == 1)
 }
 
-/// Takes a lease anew after it was over; false where others who came meanwhile cannot be worked beside, or where it has
-/// left the list. Only while the lock is held.
+/// Takes a lease anew after it was over, and no share; false where others who came meanwhile cannot be worked beside, or
+/// where it has left the list. Only while the lock is held.
 pub(super) async fn enter_again(
     connection: &DatabaseConnection,
     id: Uuid,
@@ -128,9 +143,12 @@ pub(super) async fn enter_again(
         return Ok(false);
     }
     let until = server::now(connection.get_database_backend()).add(lease_ms(terms));
+    let [share_from, share_until] = share_columns(None);
     let update = Query::update()
         .table(Runners)
         .value(Column::LeaseUntilMs, until)
+        .value(Column::ShareFrom, share_from)
+        .value(Column::ShareUntil, share_until)
         .and_where(Expr::col(Column::Id).eq(me))
         .to_owned();
     Ok(connection.execute(&update).await?.rows_affected() == 1)
@@ -158,6 +176,8 @@ pub(super) async fn remove(connection: &DatabaseConnection, id: Uuid) -> Result<
 pub(super) struct Live {
     pub(super) id: String,
     pub(super) holder: Holder,
+    /// As it has written down; none while it takes no part.
+    pub(super) share: Option<Share>,
 }
 
 /// Those in the list whose leases are not over, oldest first.
@@ -165,13 +185,36 @@ pub(super) async fn live(connection: &impl ConnectionTrait) -> Result<Vec<Live>,
     let question = Query::select()
         .columns([Column::Pid, Column::StartedMs])
         .columns([Column::Host, Column::Command, Column::Plan, Column::PlanSha256, Column::Id])
+        .columns([Column::ShareFrom, Column::ShareUntil])
         .from(Runners)
         .and_where(Expr::col(Column::LeaseUntilMs).gt(server::now(connection.get_database_backend())))
         .order_by(Column::StartedMs, Order::Asc)
         .order_by(Column::Id, Order::Asc)
         .to_owned();
-    let read = |row: &QueryResult| Ok(Live { id: row.try_get_by_index(6)?, holder: holder(row)? });
+    let read = |row: &QueryResult| Ok(Live { id: row.try_get_by_index(6)?, holder: holder(row)?, share: share(row)? });
     connection.query_all(&question).await?.iter().map(read).collect()
+}
+
+fn share(row: &QueryResult) -> Result<Option<Share>, DbErr> {
+    let (from, until): (Option<i64>, Option<i64>) = (row.try_get_by_index(7)?, row.try_get_by_index(8)?);
+    let point = |point: i64| u32::try_from(point).unwrap_or_default();
+    Ok(from.zip(until).map(|(from, until)| Share::new(point(from), point(until))))
+}
+
+/// A share as its columns have it.
+fn share_columns(share: Option<Share>) -> [Option<i64>; 2] {
+    [share.map(|share| share.from().into()), share.map(|share| share.until().into())]
+}
+
+/// Writes down the share that a runner is about to take, or that it takes no part.
+pub(super) fn announce(id: Uuid, share: Option<Share>) -> UpdateStatement {
+    let [from, until] = share_columns(share);
+    Query::update()
+        .table(Runners)
+        .value(Column::ShareFrom, from)
+        .value(Column::ShareUntil, until)
+        .and_where(Expr::col(Column::Id).eq(id.to_string()))
+        .to_owned()
 }
 
 fn holder(row: &QueryResult) -> Result<Holder, DbErr> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::row_checkpoint::RowCheckpoint;
@@ -25,9 +26,10 @@ pub(super) async fn run(
     ready: Ready,
     attempt: u16,
     moved: UnboundedSender<u32>,
+    leave: CancellationToken,
 ) -> Ended {
     let Task { row, source, target, object, .. } = task;
-    let mut step = Step { engine, ready, attempt, row, source, target, object, moved, taken: None };
+    let mut step = Step { engine, ready, attempt, row, source, target, object, moved, leave, taken: None };
     let (outcome, claim) = step.attempt().await?;
     Ok(vec![StepEnd { ready, outcome, row: step.row, claim }])
 }
@@ -45,6 +47,8 @@ struct Step {
     object: Option<SourceObject>,
     /// Told once the bytes are where they should be.
     moved: UnboundedSender<u32>,
+    /// Others are to go on with it, from its next checkpoint.
+    leave: CancellationToken,
     /// The claim under which what is left of an earlier attempt is looked at; none where there is nothing.
     taken: Option<Claim>,
 }
@@ -83,7 +87,8 @@ impl Step {
         crate::fault::point("after-claim");
         self.tell_start(&job, restart);
         let checkpoint = RowCheckpoint::new(&self.engine, self.ready.position, claim, self.row.upload_id.clone());
-        let stop = self.engine.stop.draining();
+        // Without rows of its parts another would have to begin at the first byte.
+        let stop = if has_rows_of_parts(&job.layout) { &self.leave } else { self.engine.stop.draining() };
         let copied = tokio::select! {
             copied = copy::copy(&source, &target, &job, &self.engine.limits.budget, &checkpoint, stop) => copied,
             () = self.engine.stop.cut_off().cancelled() => Err(CopyError::Stopped),
@@ -101,7 +106,8 @@ impl Step {
             }
             Err(CopyError::Stopped) => {
                 self.engine.database.drained(claim).await?;
-                Ok((Outcome::Stopped, None))
+                let is_over = self.engine.stop.draining().is_cancelled();
+                Ok((if is_over { Outcome::Stopped } else { Outcome::Held }, None))
             }
             Err(CopyError::Lost(error)) => error.map_or(Ok((Outcome::Held, None)), Err),
             Err(CopyError::Failed(failure)) => self.failed(claim, failure).await,

@@ -70,7 +70,7 @@ impl RunLimits {
         limits
     }
 
-    /// From now on this runner has this share of all rates and slots. Of a share that is nothing a trickle of a byte and
+    /// From now on this runner has this share of all rates. Of a share that is nothing a trickle of a byte and
     /// a request a second is left.
     pub fn set_share(&self, share: Share) {
         *self.share.lock().unwrap_or_else(PoisonError::into_inner) = share;
@@ -80,10 +80,9 @@ impl RunLimits {
         self.set_rates(Timestamp::now());
     }
 
-    /// This runner's copies at a time.
+    /// The copies at a time that a share allows.
     #[must_use]
-    pub fn slots(&self) -> Slots {
-        let share = self.share();
+    pub fn slots(&self, share: Share) -> Slots {
         let mine = |total: u16| u16::try_from(share.of(total.into())).expect("at most the total");
         let regions = self.slots.regions.iter().map(|(region, total)| (*region, mine(*total)));
         Slots { total: mine(self.slots.total), regions: regions.collect() }

@@ -8,6 +8,7 @@ mod others;
 mod register_step;
 pub mod retry;
 mod row_checkpoint;
+mod sharing;
 mod stop;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -19,6 +20,7 @@ use futures::FutureExt;
 use futures::future::try_join_all;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::catalog::Ledger;
@@ -29,12 +31,13 @@ use crate::id::Key;
 use crate::plan::{Retry, Verify};
 use crate::regions::Regions;
 use crate::schedule::{Fact, Outcome, Ready, Schedule};
-use crate::state::State;
+use crate::share::Share;
 use crate::survey::{Migration, SourceObject};
 
-use others::Watch;
+use others::{Watch, what_is_still_asked};
 
 pub use limits::RunLimits;
+pub use sharing::Sharing;
 pub use stop::Stop;
 
 /// Most records in one record object: a reader must be able to hold a few of them at once.
@@ -57,7 +60,7 @@ pub struct Engine {
     /// Whose copies go to each target region, as far as tenants are told apart there.
     pub tenants: HashMap<usize, BTreeSet<String>>,
     /// Memory, rates and slots.
-    pub limits: RunLimits,
+    pub limits: Arc<RunLimits>,
     /// Attempts and pauses.
     pub retry: Retry,
     /// Size of a part, in bytes.
@@ -126,7 +129,7 @@ type Ledgers = Arc<Mutex<HashMap<usize, Ledger>>>;
 /// # Errors
 /// [`DatabaseError`] when a fact could not be stored: all steps are cut off, and what is not in the database will be
 /// done again.
-pub async fn run(engine: Arc<Engine>, tasks: Vec<Task>) -> Result<u64, DatabaseError> {
+pub async fn run(engine: Arc<Engine>, tasks: Vec<Task>, sharing: Sharing) -> Result<u64, DatabaseError> {
     let facts = tasks.iter().map(|task| Fact {
         state: task.row.state,
         parent: task.parent.map(position),
@@ -140,7 +143,7 @@ pub async fn run(engine: Arc<Engine>, tasks: Vec<Task>) -> Result<u64, DatabaseE
             siblings.entry((task.source, object.key.clone())).or_default().push(position);
         }
     }
-    let schedule = Schedule::new(facts.collect(), engine.limits.slots());
+    let schedule = Schedule::new(facts.collect(), sharing.slots());
     let (moving, moved) = mpsc::unbounded_channel();
     let mut run = Run {
         engine,
@@ -156,9 +159,12 @@ pub async fn run(engine: Arc<Engine>, tasks: Vec<Task>) -> Result<u64, DatabaseE
         registering: BTreeSet::new(),
         attempts: HashMap::new(),
         claims: HashMap::new(),
+        leaving: HashMap::new(),
         siblings,
         draining: false,
         watch: Watch::default(),
+        slots_of: sharing.share(),
+        sharing,
     };
     // A task of its own, beside the steps on their threads: the main thread would have to be woken for each end of one.
     let running = tokio::spawn(async move {
@@ -200,10 +206,15 @@ struct Run {
     attempts: HashMap<Ready, u16>,
     /// Claims held between two attempts.
     claims: HashMap<Ready, Claim>,
+    /// How each running copy is told to leave its row to others.
+    leaving: HashMap<u32, CancellationToken>,
     /// Positions of the tasks that copy the same object.
     siblings: HashMap<(usize, Key), Vec<usize>>,
     draining: bool,
     watch: Watch,
+    sharing: Sharing,
+    /// The share that the schedule knows.
+    slots_of: Share,
 }
 
 impl Run {
@@ -214,10 +225,12 @@ impl Run {
                 self.drain(stop.reason()).await?;
             }
             let cut_off = stop.cut_off().is_cancelled();
+            self.take_share().await?;
             if !cut_off {
                 self.start_copies();
                 self.start_registers();
             }
+            self.leave_beyond_slots();
             if self.steps.is_empty() && (cut_off || self.schedule.is_finished()) {
                 return Ok(());
             }
@@ -237,6 +250,7 @@ impl Run {
                     }
                 }
                 seen = self.watch.seen() => self.saw(seen?),
+                shared = self.sharing.next() => shared?,
                 () = stop.draining().cancelled(), if !self.draining => {}
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
@@ -258,12 +272,12 @@ impl Run {
         for ready in self.schedule.start_copies(self.now_ms()) {
             let task = self.tasks[ready.position as usize].clone();
             let attempt = self.attempt(ready);
+            self.claims.remove(&ready);
             let task = self.with_sibling_digest(task);
-            self.spawn(
-                None,
-                vec![ready],
-                copy_step::run(Arc::clone(&self.engine), task, ready, attempt, self.moving.clone()),
-            );
+            let leave = self.engine.stop.draining().child_token();
+            self.leaving.insert(ready.position, leave.clone());
+            let step = copy_step::run(Arc::clone(&self.engine), task, ready, attempt, self.moving.clone(), leave);
+            self.spawn(None, vec![ready], step);
         }
     }
 
@@ -284,6 +298,7 @@ impl Run {
                 .into_iter()
                 .map(|ready| (ready, self.attempt(ready), self.tasks[ready.position as usize].row.clone()))
                 .collect();
+            self.claims.retain(|claimed, _| batch.iter().all(|(ready, ..)| ready != claimed));
             self.registering.insert(target);
             let started = batch.iter().map(|(ready, ..)| *ready).collect();
             let step =
@@ -334,6 +349,7 @@ impl Run {
         };
         for end in ends {
             self.watch.touch(end.ready.position);
+            self.leaving.remove(&end.ready.position);
             self.tasks[end.ready.position as usize].row = what_is_still_asked(end.row);
             let outcome = match end.outcome {
                 Outcome::RetryAt(delay_ms) if !self.draining => {
@@ -369,11 +385,6 @@ impl Run {
         try_join_all(given_back).await?;
         Ok(())
     }
-}
-
-/// Of a row that is registered only its digest is asked for, by the copies to other regions: all else is room.
-fn what_is_still_asked(row: Row) -> Row {
-    if row.state == State::Completed { Row { sha256: row.sha256, state: row.state, ..Row::new(row.id) } } else { row }
 }
 
 fn position(position: usize) -> u32 {

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use uuid::Uuid;
 
-use super::{Engine, Run, what_is_still_asked};
+use super::{Engine, Run};
 use crate::database::{DatabaseError, Others, Row};
 use crate::event::Event;
 use crate::lease;
@@ -143,10 +143,12 @@ impl Run {
         self.schedule.cut_off();
         self.claims.clear();
         self.attempts.clear();
+        self.leaving.clear();
         self.gathering.clear();
         self.registering.clear();
         self.watch.looking = None;
         self.watch.touched.clear();
+        self.sharing.lose();
         self.ledgers.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let stop = self.engine.stop.clone();
         tokio::select! {
@@ -154,13 +156,30 @@ impl Run {
             // What is left is for the next run.
             () = stop.cut_off().cancelled() => return Ok(()),
         }
+        // A claim may be on its way that a step had asked for.
+        self.engine.database.flush().await?;
         let unfinished = self.tasks.iter().filter(|task| task.row.state != State::Completed);
         let ids: Vec<Uuid> = unfinished.map(|task| task.row.id).collect();
         let others = self.engine.database.look_at_others(self.watch.since_ms, &[]).await?;
-        for row in self.engine.database.rows(&ids).await? {
+        for mut row in self.engine.database.rows(&ids).await? {
+            // Of a step that was cut off: it may be long before this runner has a slot for it again.
+            if row.claimed_by == Some(self.engine.claimant) && self.engine.database.disown(&row).await? {
+                row = given_back(row);
+            }
             self.is_now(row, &others.live);
         }
         self.look(LOOK_EVERY);
         Ok(())
     }
+}
+
+/// A row whose claim was given back.
+pub(super) fn given_back(row: Row) -> Row {
+    let state = if row.state == State::Building { State::New } else { row.state };
+    Row { state, claimed_by: None, ..row }
+}
+
+/// Of a row that is registered only its digest is asked for, by the copies to other regions: all else is room.
+pub(super) fn what_is_still_asked(row: Row) -> Row {
+    if row.state == State::Completed { Row { sha256: row.sha256, state: row.state, ..Row::new(row.id) } } else { row }
 }

@@ -79,7 +79,7 @@ impl Schedule {
         self.copying_to.clear();
     }
 
-    fn dequeue(&mut self, position: u32) {
+    pub(super) fn dequeue(&mut self, position: u32) {
         let fact = self.facts[position as usize];
         let turn = (self.tries[position as usize], position);
         if let Some(queue) = self.copies.get_mut(&(fact.source, fact.target)) {

@@ -4,12 +4,19 @@ use super::*;
 
 #[test]
 fn pieces_of_all_ranks_are_the_whole() {
-    let slots =
-        |runners: u32, total| (0..runners).map(|rank| Share::of_rank(rank, runners).of(total)).collect::<Vec<_>>();
+    let slots = |runners: u32, total: u16| {
+        (0..runners).map(|rank| Share::of_rank(rank, runners, total).of(total.into())).collect::<Vec<_>>()
+    };
     assert_eq!(slots(1, 16), [16]);
-    assert_eq!(slots(3, 16), [5, 5, 6]);
-    assert_eq!(slots(3, 1), [0, 0, 1], "one slot is one runner's");
-    assert_eq!(slots(2, u64::MAX).iter().sum::<u64>(), u64::MAX);
+    assert_eq!(slots(3, 16), [6, 5, 5]);
+    assert_eq!(slots(3, 3), [1, 1, 1]);
+    assert_eq!(slots(4, 3), [1, 1, 1, 0], "who comes last waits");
+    assert_eq!(slots(3, 1), [1, 0, 0], "one slot is one runner's");
+    let rates = |runners: u32, slots| {
+        (0..runners).map(|rank| Share::of_rank(rank, runners, slots).of(u64::MAX)).collect::<Vec<_>>()
+    };
+    assert_eq!(rates(3, 1), [u64::MAX, 0, 0], "and so is all of the bandwidth");
+    assert_eq!(rates(3, 2).iter().sum::<u64>(), u64::MAX);
     assert_eq!(Share::NONE.of(16), 0);
 }
 
@@ -17,11 +24,11 @@ fn pieces_of_all_ranks_are_the_whole() {
 fn a_joiner_waits_until_the_first_has_made_room() {
     let first = Holding::NONE.toward(Share::WHOLE).settled([]);
     assert!(first.is(Share::WHOLE));
-    let joiner = Holding::NONE.toward(Share::of_rank(1, 2)).settled([first.announced()]);
+    let joiner = Holding::NONE.toward(Share::of_rank(1, 2, 16)).settled([first.announced()]);
     assert_eq!(joiner.used(), Share::NONE);
-    let first = first.toward(Share::of_rank(0, 2)).settled([joiner.announced()]);
-    assert!(first.is(Share::of_rank(0, 2)));
-    assert!(joiner.settled([first.announced()]).is(Share::of_rank(1, 2)));
+    let first = first.toward(Share::of_rank(0, 2, 16)).settled([joiner.announced()]);
+    assert!(first.is(Share::of_rank(0, 2, 16)));
+    assert!(joiner.settled([first.announced()]).is(Share::of_rank(1, 2, 16)));
 }
 
 /// One runner at work: it has read the list, or written, or looked again.
@@ -33,6 +40,16 @@ enum At {
 }
 
 proptest! {
+    /// Nobody has a piece without a slot, or only half of one.
+    #[test]
+    fn who_has_a_piece_has_a_slot(runners in 1_u32..300, slots in 1_u16..=256) {
+        let pieces: Vec<Share> = (0..runners).map(|rank| Share::of_rank(rank, runners, slots)).collect();
+        for piece in &pieces {
+            prop_assert_eq!(*piece == Share::NONE, piece.of(slots.into()) == 0);
+        }
+        prop_assert_eq!(pieces.iter().map(|piece| piece.of(slots.into())).sum::<u64>(), u64::from(slots));
+    }
+
     #[test]
     fn pieces_that_do_not_overlap_never_allow_more_than_the_total(
         total: u64, points in proptest::collection::vec(0..=Share::LINE, 0..8),
@@ -46,7 +63,7 @@ proptest! {
     /// Runners come and go, and their steps mix in any order; each step of one is one statement of the database.
     #[test]
     fn what_is_in_use_never_overlaps_and_settles(
-        steps in proptest::collection::vec((0_usize..4, prop::bool::weighted(0.05)), 0..200),
+        slots in 1_u16..8, steps in proptest::collection::vec((0_usize..4, prop::bool::weighted(0.05)), 0..200),
     ) {
         let mut runners: Vec<(At, Holding)> = vec![(At::Gone, Holding::NONE); 4];
         // What the database has, of those that are in the list.
@@ -68,7 +85,7 @@ proptest! {
                 }
                 At::Start => {
                     let rank = listed.iter().position(|runner| *runner == who).expect("it is in the list");
-                    let wanted = Share::of_rank(u32::try_from(rank).expect("small"), u32::try_from(listed.len()).expect("small"));
+                    let wanted = Share::of_rank(u32::try_from(rank).expect("small"), u32::try_from(listed.len()).expect("small"), slots);
                     let holding = holding.toward(wanted);
                     written[who] = Some(holding.announced());
                     (At::Wrote, holding)

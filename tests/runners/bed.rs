@@ -115,6 +115,7 @@ impl Change {
 
 pub(crate) struct Bed<'a> {
     server: &'a Server,
+    backups: usize,
     folder: TempDir,
     url: String,
 }
@@ -122,8 +123,15 @@ pub(crate) struct Bed<'a> {
 impl<'a> Bed<'a> {
     /// `bandwidth` makes time for what is done to runners.
     pub(crate) fn new(server: &'a Server, bandwidth: &str) -> Self {
+        let size = |number| if number < LARGE { LARGE_BYTES + number } else { 3_000 + 17 * number };
+        let sizes: Vec<usize> = (0..LARGE + SMALL).map(size).collect();
+        Self::of(server, &sizes, &format!("concurrency: 3, bandwidth: {bandwidth}"))
+    }
+
+    /// Backups of these sizes, copied within `limits`.
+    pub(crate) fn of(server: &'a Server, sizes: &[usize], limits: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("runners-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
-        let bed = Self { server, folder: folder.expect("a folder"), url: server.new_database() };
+        let bed = Self { server, backups: sizes.len(), folder: folder.expect("a folder"), url: server.new_database() };
         let source = bed.folder.path().join("one");
         std::fs::create_dir_all(&source).expect("writable");
         std::fs::create_dir_all(bed.target()).expect("writable");
@@ -132,12 +140,11 @@ impl<'a> Bed<'a> {
              one: {{ store: {{ type: file, path: one, identity: one }} }}\n  \
              two: {{ store: {{ type: file, path: two, identity: two }} }}\n\
              defaults: {{ to: [two], part_size: 1MiB }}\n\
-             limits: {{ concurrency: 3, bandwidth: {bandwidth} }}\n\
+             limits: {{ {limits} }}\n\
              retry: {{ attempts: 3, max_delay: 1s }}\nbackups:\n"
         );
-        for number in 0..LARGE + SMALL {
-            let size = if number < LARGE { LARGE_BYTES + number } else { 3_000 + 17 * number };
-            let bytes: Vec<u8> = (0..size).map(|at| (at / 7 * 31 + number).to_le_bytes()[0]).collect();
+        for (number, size) in sizes.iter().enumerate() {
+            let bytes: Vec<u8> = (0..*size).map(|at| (at / 7 * 31 + number).to_le_bytes()[0]).collect();
             std::fs::write(source.join(name(number)), bytes).expect("writable");
             plan += &format!("  - {{ location: {}, from: one", name(number));
             if number % 4 > 0 {
@@ -221,6 +228,16 @@ impl<'a> Bed<'a> {
         ))
     }
 
+    /// Copies under way in these processes.
+    pub(crate) fn copies_of(&self, pids: &[u32]) -> i64 {
+        let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+        self.count(&format!(
+            "SELECT COUNT(*) FROM backups JOIN runners ON runners.id = backups.claimed_by \
+             WHERE backups.state = 'BUILDING' AND runners.pid IN ({})",
+            pids.join(", ")
+        ))
+    }
+
     fn changes(&self) -> Vec<Change> {
         self.ask("SELECT * FROM witness ORDER BY number").iter().map(Change::read).collect()
     }
@@ -254,7 +271,7 @@ impl<'a> Bed<'a> {
     pub(crate) fn is_complete(&self, deaths: u64) {
         let unfinished = self.ask("SELECT id FROM backups WHERE state <> 'COMPLETED' OR claimed_by IS NOT NULL");
         assert!(unfinished.is_empty(), "{} rows are not COMPLETED", unfinished.len());
-        assert_eq!(self.count("SELECT COUNT(*) FROM backups"), i64::try_from(LARGE + SMALL).expect("small"));
+        assert_eq!(self.count("SELECT COUNT(*) FROM backups"), i64::try_from(self.backups).expect("small"));
         assert_eq!(self.count("SELECT COUNT(*) FROM parts"), 0, "parts are left");
         assert_eq!(
             self.count("SELECT COUNT(*) FROM runners"),
@@ -262,17 +279,17 @@ impl<'a> Bed<'a> {
         );
 
         let (source, target) = (self.folder.path().join("one"), self.target());
-        for number in 0..LARGE + SMALL {
+        for number in 0..self.backups {
             let same = std::fs::read(source.join(name(number))).ok() == std::fs::read(target.join(name(number))).ok();
             assert!(same, "{} is not what its source is", name(number));
         }
         let objects = files(&target).into_iter().filter(|path| !is_record(&target, path));
-        assert_eq!(objects.count(), LARGE + SMALL, "something else lies in the target");
+        assert_eq!(objects.count(), self.backups, "something else lies in the target");
         let mut records: BTreeMap<String, usize> = BTreeMap::new();
         for (_, record) in record_lines(&target) {
             *records.entry(record.id.to_string()).or_default() += 1;
         }
-        assert_eq!(records.len(), LARGE + SMALL);
+        assert_eq!(records.len(), self.backups);
         assert!(records.values().all(|count| *count == 1), "recorded twice: {records:?}");
         self.changes_are_legal();
 
@@ -305,7 +322,7 @@ impl<'a> Bed<'a> {
             }
         }
         for done in [copied, completed] {
-            assert_eq!(done.len(), LARGE + SMALL);
+            assert_eq!(done.len(), self.backups);
             assert!(done.values().all(|times| *times == 1), "{done:?}");
         }
     }

@@ -165,7 +165,8 @@ impl Database {
             }
             Question::EnterAgain => {
                 let mine = self.runners.iter_mut().find(|runner| runner.id == by);
-                Answer::Renewed(mine.map(|runner| runner.lease_until_ms = until).is_some())
+                let entered = mine.map(|runner| (runner.lease_until_ms, runner.share) = (until, Share::NONE));
+                Answer::Renewed(entered.is_some())
             }
             Question::Rows => Answer::Rows(self.rows.clone()),
             Question::Read(rows) => Answer::Read(rows.iter().map(|row| (*row, self.rows[*row])).collect()),

@@ -95,7 +95,7 @@ impl Runner {
             generation: 0,
             asked: None,
             next_beat_ms: 0,
-            shares: Shares::new(mutant),
+            shares: Shares::new(case.limits.total, mutant),
             slots_of: Share::NONE,
             writer: Writer::default(),
             steps: Steps::new(case, seed),
@@ -133,7 +133,7 @@ impl Runner {
         if self.mutant == Some(Mutant::ShareOutlivesLease) {
             self.shares.lose_question();
         } else {
-            self.shares = Shares::new(self.mutant);
+            self.shares.lose();
         }
         if let Some(schedule) = &mut self.schedule {
             schedule.cut_off();

@@ -23,6 +23,8 @@ enum At {
 #[derive(Debug)]
 pub(crate) struct Shares {
     mutant: Option<Mutant>,
+    /// Copies at a time, of all runners together.
+    slots: u16,
     at: At,
     is_asking: bool,
     fits: bool,
@@ -33,9 +35,14 @@ pub(crate) struct Shares {
 }
 
 impl Shares {
-    pub(crate) fn new(mutant: Option<Mutant>) -> Self {
+    pub(crate) fn new(slots: u16, mutant: Option<Mutant>) -> Self {
         let holding = Holding::NONE;
-        Self { mutant, at: At::Idle, is_asking: false, fits: true, next_ms: 0, holding, is_written: true }
+        Self { mutant, slots, at: At::Idle, is_asking: false, fits: true, next_ms: 0, holding, is_written: true }
+    }
+
+    /// After the lease was over: others may have what it had, and the database may still have what it said.
+    pub(crate) fn lose(&mut self) {
+        *self = Self { is_written: false, ..Self::new(self.slots, self.mutant) };
     }
 
     pub(crate) fn used(&self) -> Share {
@@ -89,7 +96,7 @@ impl Shares {
             (At::Looking, Some(Answer::List(listed))) => {
                 let Some(rank) = listed.iter().position(|(id, _)| *id == me) else { return false };
                 let number = |count: usize| u32::try_from(count).expect("few runners");
-                let wanted = Share::of_rank(number(rank), number(listed.len()));
+                let wanted = Share::of_rank(number(rank), number(listed.len()), self.slots);
                 if self.holding.is(wanted) && self.is_written {
                     (self.at, self.next_ms) = (At::Idle, now_ms + EVERY_MS);
                 } else {

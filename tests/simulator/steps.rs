@@ -144,12 +144,12 @@ impl Steps {
         }
     }
 
-    /// Gives the claims back of copies that wait for a slot where there is none any more: others have them all.
+    /// Gives the claims back of steps that wait for a slot where there is none any more: others have them all.
     pub(crate) fn give_back_without_slots(&mut self, plan: &[Migration], slots: &Slots, writer: &mut Writer) {
         for (row, migration) in plan.iter().enumerate() {
             let none = |region: u16| slots.regions.get(&region) == Some(&0);
             let is_copy = self.rows[row].state == State::Building;
-            if is_copy && (slots.total == 0 || none(migration.source) || none(migration.target)) {
+            if slots.total == 0 || is_copy && (none(migration.source) || none(migration.target)) {
                 self.give_back_waiting(row, writer);
             }
         }

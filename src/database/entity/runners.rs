@@ -16,6 +16,8 @@ pub(in crate::database) struct Model {
     pub started_ms: i64,
     pub lease_until_ms: i64,
     pub plan_sha256: Option<String>,
+    pub share_from: Option<i64>,
+    pub share_until: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]

@@ -17,6 +17,7 @@ use super::super::{Database, DatabaseError, DatabaseUrl, Holder, OpenError};
 use super::{Fixture, PLAN, Place, claims, commits, copied, holder, part, planning, row, run, sequences, start, steps};
 use crate::id::Sha256Digest;
 use crate::lease::Terms;
+use crate::share::Share;
 use crate::state::State;
 use database_proxy::Proxy;
 use database_server::{DatabaseServer, Kind};
@@ -222,6 +223,7 @@ async fn runs_of_one_plan_join_and_nobody_else(on: Place) {
     first.save_plan(PLAN, &[row("a")]).await.expect("saved");
     let me = first.runner().expect("in the list");
     let claim = first.claim_copy(&row("a"), me, &start("t")).await.expect("written").expect("free");
+    assert_eq!((first.first_share(), second.first_share()), (Share::WHOLE, Share::NONE), "who joins has nothing yet");
     let seen = second.look_at_others(0, &[]).await.expect("readable");
     assert_eq!(seen.live, [first.runner(), accepted.runner()].into_iter().flatten().collect());
     let rows: Vec<_> = seen.changed.iter().map(|seen| (seen.id, seen.state, seen.claim)).collect();
@@ -255,6 +257,16 @@ async fn a_lease_is_regained_when_it_is_asked_for(on: Place) {
     database.regain_lease().await.expect("beside a run of the same plan");
     assert!(database.check_lease().is_ok());
     assert!(!database.copied(claim, copied()).await.expect("written"), "what it had is another's");
+    let shares = async || {
+        let live = beside.participants().await.expect("readable").into_iter();
+        live.map(|one| (Some(one.id), one.share)).collect::<Vec<_>>()
+    };
+    assert_eq!((database.first_share(), beside.first_share()), (Share::WHOLE, Share::WHOLE), "nobody was live");
+    assert_eq!(shares().await, [(Some(me), None), (beside.runner(), Some(Share::WHOLE))], "so are the limits");
+    let half = Share::of_rank(0, 2, 2);
+    assert!(database.announce(Some(half)).await.expect("written"));
+    assert!(beside.announce(None).await.expect("written"));
+    assert_eq!(shares().await, [(Some(me), Some(half)), (beside.runner(), None)]);
     assert!(beside.copied(theirs, copied()).await.expect("written"));
     beside.close().await;
 
