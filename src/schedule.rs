@@ -6,8 +6,7 @@
 mod elsewhere;
 mod slots;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::state::{State, Step};
 
@@ -76,7 +75,10 @@ pub struct Schedule {
     registers: BTreeMap<u16, BTreeSet<Turn>>,
     /// Those among `registers` that a child waits for.
     waited_for: BTreeSet<u32>,
-    waiting: BinaryHeap<Reverse<(u64, u32, Step)>>,
+    /// Steps that wait for their next attempt, by time; at most one of a row.
+    waiting: BTreeSet<(u64, u32, Step)>,
+    /// The same by row.
+    waits: BTreeMap<u32, (u64, Step)>,
     running: BTreeSet<Ready>,
     /// Running copies that have given their slot back.
     without_slot: BTreeSet<u32>,
@@ -107,7 +109,8 @@ impl Schedule {
             copies: BTreeMap::new(),
             registers: BTreeMap::new(),
             waited_for: BTreeSet::new(),
-            waiting: BinaryHeap::new(),
+            waiting: BTreeSet::new(),
+            waits: BTreeMap::new(),
             running: BTreeSet::new(),
             without_slot: BTreeSet::new(),
             held: BTreeSet::new(),
@@ -263,7 +266,8 @@ impl Schedule {
             (Outcome::Failed, _) => State::Failed,
             (Outcome::RetryAt(at), _) => {
                 self.tries[position] = self.tries[position].saturating_add(1);
-                self.waiting.push(Reverse((at, step.position, step.step)));
+                self.waiting.insert((at, step.position, step.step));
+                self.waits.insert(step.position, (at, step.step));
                 return;
             }
             (Outcome::Stopped, Step::Copy) => State::New,
@@ -305,7 +309,9 @@ impl Schedule {
     /// that were waiting for their next attempt: they will not get it in this run.
     pub fn drain(&mut self) -> Vec<Ready> {
         self.draining = true;
-        self.waiting.drain().map(|Reverse((_, position, step))| Ready { position, step }).collect()
+        self.waits.clear();
+        let waiting = std::mem::take(&mut self.waiting);
+        waiting.into_iter().map(|(_, position, step)| Ready { position, step }).collect()
     }
 
     /// Whether nothing runs, nothing can start, nothing waits for its next attempt, and no other runner has anything.
@@ -326,7 +332,7 @@ impl Schedule {
     /// When the next waiting step is due, if any waits.
     #[must_use]
     pub fn next_due_ms(&self) -> Option<u64> {
-        self.waiting.peek().map(|Reverse((at, _, _))| *at)
+        self.waiting.first().map(|(at, _, _)| *at)
     }
 
     /// The state of a row as the schedule knows it.
@@ -336,10 +342,11 @@ impl Schedule {
     }
 
     fn wake(&mut self, now_ms: u64) {
-        while let Some(Reverse((at, position, step))) = self.waiting.peek().copied()
+        while let Some((at, position, step)) = self.waiting.first().copied()
             && at <= now_ms
         {
-            self.waiting.pop();
+            self.waiting.pop_first();
+            self.waits.remove(&position);
             self.queue(position, step);
         }
     }

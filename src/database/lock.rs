@@ -30,6 +30,9 @@ pub struct Holder {
     pub plan_sha256: Option<String>,
     /// When it took the lock, RFC 3339.
     pub started: String,
+    /// Whether it works beside runs of other versions of its plan file; only known of this process.
+    #[serde(skip)]
+    pub accepts_changes: bool,
 }
 
 impl Holder {
@@ -43,6 +46,7 @@ impl Holder {
             plan: plan.map(str::to_owned),
             plan_sha256: None,
             started: jiff::Timestamp::now().round(jiff::Unit::Second).unwrap_or_default().to_string(),
+            accepts_changes: false,
         }
     }
 
@@ -50,6 +54,17 @@ impl Holder {
     #[must_use]
     pub fn with_plan_file(self, sha256: Sha256Digest) -> Self {
         Self { plan_sha256: Some(sha256.to_string()), ..self }
+    }
+
+    /// The same, working beside runs of other versions of the plan file if `accepts`.
+    #[must_use]
+    pub(super) fn accepting_changes(self, accepts: bool) -> Self {
+        Self { accepts_changes: accepts, ..self }
+    }
+
+    /// Whether both work on the same version of the plan file, or this one does not mind.
+    pub(super) fn may_differ_from(&self, other: &Self) -> bool {
+        self.accepts_changes || self.plan_sha256 == other.plan_sha256
     }
 
     /// Whether a run of this holder's may work beside `other` on a server: both run the same plan.
@@ -142,6 +157,7 @@ mod tests {
             plan: Some("nightly".into()),
             plan_sha256: None,
             started: "2026-11-23T01:00:00Z".into(),
+            accepts_changes: false,
         }
     }
 

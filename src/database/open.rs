@@ -26,7 +26,7 @@ const POLL: Duration = Duration::from_millis(250);
 enum Others {
     Leave,
     Wait,
-    Join { accept_changes: bool },
+    Join,
 }
 
 /// Longest wait for who makes the tables, or writes itself into the list.
@@ -66,7 +66,8 @@ impl Database {
         match url.place() {
             Place::File(_) => Err(OpenError::NoJoining { database: url.to_string() }),
             Place::Server(address) => {
-                Self::write_server(&url.to_string(), address, holder, terms, Others::Join { accept_changes }).await
+                let holder = holder.clone().accepting_changes(accept_changes);
+                Self::write_server(&url.to_string(), address, &holder, terms, Others::Join).await
             }
         }
     }
@@ -195,11 +196,11 @@ async fn enter(
     let is_alone = live.is_empty();
     for Live { holder: other, .. } in live {
         let database = name.to_owned();
-        let Others::Join { accept_changes } = others else { return Err(held(database, &other)) };
+        let Others::Join = others else { return Err(held(database, &other)) };
         if !holder.may_join(&other) {
             return Err(held(database, &other));
         }
-        if !accept_changes && other.plan_sha256 != holder.plan_sha256 {
+        if !holder.may_differ_from(&other) {
             return Err(OpenError::PlanChanged { database, holder: Box::new(other) });
         }
     }

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use sea_orm::DatabaseConnection;
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
-use sea_orm::{ColumnTrait, Condition, DatabaseConnection};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -22,8 +22,11 @@ const POLL: Duration = Duration::from_millis(100);
 /// their server's. What is missed is seen when its claim is refused.
 const SLACK_MS: i64 = 5_000;
 
+/// Ids in one question.
+const IDS: usize = 1_000;
+
 /// Of an [`Owned`].
-const COLUMNS: [Column; 3] = [Column::Id, Column::State, Column::Claim];
+const COLUMNS: [Column; 4] = [Column::Id, Column::State, Column::Claim, Column::ClaimedBy];
 
 /// The part of a row that tells whose it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +37,8 @@ pub struct Owned {
     pub state: State,
     /// Its claim.
     pub claim: i64,
+    /// Whose that is.
+    pub claimed_by: Option<Uuid>,
 }
 
 /// The other runners in the list, and what may have been changed by them.
@@ -140,7 +145,7 @@ impl Database {
     }
 
     /// The other runners that are live, the rows that were changed since an earlier look (those that this process
-    /// changed among them; none while it is alone), and the rows `asked` for, in no order.
+    /// changed among them; none while it is alone), and the rows `asked` for, in no order, some twice.
     ///
     /// # Errors
     /// [`DatabaseError::Unreadable`], and those of reading.
@@ -159,19 +164,21 @@ impl Database {
         if others.live.is_empty() && asked.is_empty() {
             return Ok(others);
         }
-        let mut which = Condition::any().add(Column::Id.is_in(asked.iter().map(Uuid::to_string)));
-        if !others.live.is_empty() {
-            which = which.add(Expr::col(Column::ChangedMs).gte(since_ms.saturating_sub(SLACK_MS)));
-        }
-        let question = Query::select().columns(COLUMNS).from(Backups).cond_where(which).to_owned();
+        let changed = Expr::col(Column::ChangedMs).gte(since_ms.saturating_sub(SLACK_MS));
+        let changed = Some(changed).filter(|_| !others.live.is_empty());
+        let asked = asked.chunks(IDS).map(|ids| Expr::col(Column::Id).is_in(ids.iter().map(Uuid::to_string)));
         let name = self.name();
-        for result in query(self, &snapshot, &question).await? {
-            let cells = Cells::of(&name, &result, &COLUMNS);
-            others.changed.push(Owned {
-                id: cells.parsed(Column::Id)?,
-                state: cells.parsed(Column::State)?,
-                claim: cells.get(Column::Claim)?,
-            });
+        for which in changed.into_iter().chain(asked) {
+            let question = Query::select().columns(COLUMNS).from(Backups).and_where(which).to_owned();
+            for result in query(self, &snapshot, &question).await? {
+                let cells = Cells::of(&name, &result, &COLUMNS);
+                others.changed.push(Owned {
+                    id: cells.parsed(Column::Id)?,
+                    state: cells.parsed(Column::State)?,
+                    claim: cells.get(Column::Claim)?,
+                    claimed_by: cells.parsed_if_any(Column::ClaimedBy)?,
+                });
+            }
         }
         Ok(others)
     }

@@ -139,7 +139,8 @@ pub(super) async fn enter_again(
 ) -> Result<bool, DbErr> {
     let me = id.to_string();
     let others = live(connection).await?;
-    if others.iter().any(|other| other.id != me && !holder.may_join(&other.holder)) {
+    let beside = |other: &Holder| holder.may_join(other) && holder.may_differ_from(other);
+    if others.iter().any(|other| other.id != me && !beside(&other.holder)) {
         return Ok(false);
     }
     let until = server::now(connection.get_database_backend()).add(lease_ms(terms));
@@ -227,6 +228,7 @@ fn holder(row: &QueryResult) -> Result<Holder, DbErr> {
         plan: row.try_get_by_index(4)?,
         plan_sha256: row.try_get_by_index(5)?,
         started: started.round(jiff::Unit::Second).unwrap_or_default().to_string(),
+        accepts_changes: false,
     })
 }
 

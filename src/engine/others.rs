@@ -98,10 +98,13 @@ impl Run {
                         let known = &self.tasks[*position as usize].row;
                         let is_new =
                             known.state != seen.state || (seen.state != State::Completed && known.claim != seen.claim);
-                        (is_new || held.contains(position)) && !self.schedule.is_busy(*position)
+                        // What a live runner has, and had before, is no news.
+                        let is_left =
+                            || held.contains(position) && !seen.claimed_by.is_some_and(|owner| live.contains(&owner));
+                        (is_new || is_left()) && !self.schedule.is_busy(*position)
                     })
                 });
-                let ids: Vec<Uuid> = news.map(|seen| seen.id).collect();
+                let ids: Vec<Uuid> = news.map(|seen| seen.id).collect::<HashSet<_>>().into_iter().collect();
                 if ids.is_empty() {
                     return self.look(LOOK_EVERY);
                 }
@@ -124,10 +127,15 @@ impl Run {
         if self.schedule.is_busy(position) || self.watch.touched.contains(&position) {
             return;
         }
-        let known = &mut self.tasks[position as usize].row;
+        let task = &mut self.tasks[position as usize];
+        let known = &mut task.row;
         let is_live = row.claimed_by.is_some_and(|owner| live.contains(&owner));
         let is_free = lease::is_free(row.claimed_by.as_ref(), &self.engine.claimant, is_live);
-        let elsewhere = Elsewhere::of((known.state, known.claim), (row.state, row.claim), is_free);
+        let elsewhere = match Elsewhere::of((known.state, known.claim), (row.state, row.claim), is_free) {
+            // The survey found its copy in place and did not look at its source: the next run does.
+            Elsewhere::Free(State::New | State::Building | State::Failed) if task.object.is_none() => Elsewhere::Failed,
+            elsewhere => elsewhere,
+        };
         if row.state == State::Completed {
             self.engine.board.set_stored(position, row.bytes.unwrap_or_default());
         }

@@ -1,7 +1,5 @@
 //! What a schedule is told of rows that other runners have, or had.
 
-use std::cmp::Reverse;
-
 use super::{Ready, Schedule};
 use crate::state::{State, Step};
 
@@ -37,7 +35,7 @@ impl Schedule {
     pub fn is_busy(&self, position: u32) -> bool {
         let of_row = |step| Ready { position, step };
         [Step::Copy, Step::Register].into_iter().any(|step| self.running.contains(&of_row(step)))
-            || self.waiting.iter().any(|Reverse((_, waiting, _))| *waiting == position)
+            || self.waits.contains_key(&position)
     }
 
     /// Takes what a row says that another runner may have changed. Of a row that is busy here nothing is taken.
@@ -73,6 +71,7 @@ impl Schedule {
     pub fn cut_off(&mut self) {
         self.running.clear();
         self.waiting.clear();
+        self.waits.clear();
         self.without_slot.clear();
         self.copying_total = 0;
         self.copying.clear();

@@ -1,6 +1,5 @@
 //! What becomes of a schedule whose slots change while it runs.
 
-use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use super::{Fact, Ready, Schedule, Slots};
@@ -54,7 +53,9 @@ impl Schedule {
     /// Leaves a row to others whose next attempt waits here: it is waited for as if another had it, until it is told
     /// by [`Schedule::elsewhere`] what became of it.
     pub fn leave(&mut self, step: Ready) {
-        self.waiting.retain(|Reverse((_, position, _))| *position != step.position);
+        if let Some((at, waiting)) = self.waits.remove(&step.position) {
+            self.waiting.remove(&(at, step.position, waiting));
+        }
         self.dequeue(step.position);
         self.held.insert(step.position);
     }

@@ -278,6 +278,17 @@ async fn a_lease_is_regained_when_it_is_asked_for(on: Place) {
     let error = database.regain_lease().await.expect_err("not beside it");
     assert!(matches!(error, DatabaseError::LeaseEnded { .. }), "{error}");
     assert!(alone.check_lease().is_ok());
+    alone.close().await;
+
+    // Somebody has come with another version of the plan.
+    let version = |byte| holder().with_plan_file(Sha256Digest([byte; 32]));
+    let old = Database::open_joining(&url, &version(1), terms, false).await.expect("nobody is live");
+    end().await.expect("over");
+    old.lease_ended().await;
+    let new = Database::open_joining(&url, &version(2), terms, false).await.expect("nobody is live");
+    let error = old.regain_lease().await.expect_err("not beside it");
+    assert!(matches!(error, DatabaseError::LeaseEnded { .. }), "{error}");
+    new.close().await;
 }
 
 async fn plans_are_written_down_by_one_at_a_time(on: Place) {
