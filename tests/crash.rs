@@ -185,12 +185,16 @@ fn verify_again(bed: &Bed, what: &str) {
     let state = newest.map(|(_, record)| record.state.clone());
     assert_eq!(state, Some(backhaul::catalog::RecordState::Failed), "{what}: the catalog still says COMPLETED");
     assert_eq!(support::temporaries(bed), Vec::<std::path::PathBuf>::new(), "{what}: left behind");
+    bed.audit().finished().watched().holds(what);
 }
 
 impl Scenario {
     /// Runs the command in a fresh bed, killed at `point` if there is one.
     fn play(&self, point: Option<(&str, usize)>) -> (Bed, Output) {
         let bed = Bed::new(self.layout);
+        if self.is_watched() {
+            bed.watch();
+        }
         (self.prepare)(&bed);
         let mut command = bed.command(self.command);
         command.arg(bed.plan()).env("BACKHAUL_FAULT_LOG", bed.path().join("points.log"));
@@ -204,6 +208,11 @@ impl Scenario {
     /// Whether the command that is killed is the first of its bed.
     fn begins_with_nothing(&self) -> bool {
         ["small", "large"].contains(&self.name)
+    }
+
+    /// The others make their database, or lose it, as a part of what they do.
+    fn is_watched(&self) -> bool {
+        !["small", "adopt"].contains(&self.name)
     }
 
     /// How often each point is passed when nobody kills it.
@@ -227,6 +236,11 @@ impl Scenario {
         let chance = (n > 2 || !self.begins_with_nothing()) && output.code == Some(self.code);
         assert!(died || chance, "{what}: it was not killed: {output}");
         bed.status();
+        // What was damaged on purpose is COMPLETED until `verify` has written down what it found. And once for each point
+        // is enough for a look at what lies there.
+        if self.name != "verify" && n == 1 {
+            bed.audit().holds(&what);
+        }
         (self.heal)(&bed, &what);
         died
     }
@@ -277,6 +291,7 @@ fn killed_at_every_checkpoint_in_a_row() {
     }
     for_all(["after-part-row", "after-copied", "after-completed"], |point| {
         let bed = Bed::new(Layout::Large);
+        bed.watch();
         let mut kills = 0;
         loop {
             let output = bed.run_until(point, 1);
@@ -385,7 +400,12 @@ fn random_kills() {
         let whole = (0..3).map(|_| time_of_a_run(layout, &options)).min().expect("three");
         let mut left = kills;
         while left > 0 {
-            left -= kill_until_complete(&Bed::with(layout, options.clone()), whole, left, &mut random);
+            let bed = Bed::with(layout, options.clone());
+            // Small ones are often killed while they make their database.
+            if layout == Layout::Large {
+                bed.watch();
+            }
+            left -= kill_until_complete(&bed, whole, left, &mut random);
         }
     });
 }

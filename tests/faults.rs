@@ -34,11 +34,18 @@ fn may_mount(test: &str) -> bool {
     support::is_root()
 }
 
+/// A bed of large objects whose database is there and watched.
+fn watched() -> Bed {
+    let bed = Bed::new(Layout::Large);
+    bed.watch();
+    bed
+}
+
 /// A run that stopped with parts of every copy stored; the temporary file of one of them in region `two`.
 fn half_done() -> (Bed, PathBuf) {
     // A copy may end between the look at its parts and the signal.
     for _ in 0..10 {
-        let bed = Bed::new(Layout::Large);
+        let bed = watched();
         let mut running = Running::start(&mut bed.run_command(&SLOWLY));
         wait_for_parts(&bed, &mut running);
         running.signal(Signal::KILL);
@@ -131,7 +138,7 @@ fn a_target_folder_that_cannot_be_written() {
             [("fsync", "EIO"), ("linkat", "EIO"), ("linkat", "ENOSPC"), ("unlinkat", "EIO"), ("openat", "ENOSPC")]
         {
             let what = format!("{call} in {folder} fails with {error}");
-            let bed = Bed::new(Layout::Large);
+            let bed = watched();
             // The folder must be there to be known by its name.
             std::fs::create_dir_all(bed.target("two").join(folder)).expect("a folder");
             let path = bed.target("two").join(folder);
@@ -224,7 +231,7 @@ fn killed_inside_of_a_target() {
         for call in ["openat", "fsync", "linkat", "unlinkat"] {
             for n in [1, 2] {
                 let what = format!("killed at the {n}. {call} in {folder} of a thread");
-                let bed = Bed::new(Layout::Large);
+                let bed = watched();
                 let path = bed.target("two").join(folder);
                 std::fs::create_dir_all(&path).expect("a folder");
                 let trace = Trace::new(&bed, call).on(&path).inject(&format!("{call}:signal=SIGKILL:when={n}"));

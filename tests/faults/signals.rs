@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::support::{self, Bed, Layout, Output, Running, is_true, wait_until};
-use super::{SLOWLY, wait_for_parts};
+use super::{SLOWLY, wait_for_parts, watched};
 
 #[test]
 fn stops_at_a_signal_and_goes_on() {
     for signal in [Signal::TERM, Signal::HUP, Signal::INT] {
         let what = format!("{signal:?}");
-        let bed = Bed::new(Layout::Large);
+        let bed = watched();
         let mut running = Running::start(&mut bed.run_command(&SLOWLY));
         wait_for_parts(&bed, &mut running);
         let start = Instant::now();

@@ -5,16 +5,19 @@
 
 #![allow(dead_code, unused_imports, unreachable_pub, missing_docs, reason = "each test binary uses its part of it")]
 
+mod audit;
 mod layout;
 mod process;
 mod state;
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use backhaul::database::DatabaseUrl;
 use tempfile::TempDir;
 
+pub use audit::{Audit, Findings, make, put_watched, sums, watch};
 pub use layout::bytes;
 pub use layout::{Layout, PART, SOURCE};
 pub use process::{Running, Trace, wait_until};
@@ -89,6 +92,7 @@ pub struct Bed {
     pub layout: Layout,
     path: PathBuf,
     options: Options,
+    is_watched: Cell<bool>,
     _folder: Option<TempDir>,
 }
 
@@ -106,7 +110,7 @@ impl Bed {
 
     /// A bed in a folder that somebody else removes; nothing in it is touched but the plan.
     pub fn at(path: &Path, layout: Layout, options: Options) -> Self {
-        let bed = Self { layout, path: path.to_owned(), options, _folder: None };
+        let bed = Self { layout, path: path.to_owned(), options, is_watched: Cell::new(false), _folder: None };
         bed.write_plan();
         bed
     }
@@ -161,8 +165,12 @@ impl Bed {
 
     /// The same, or the one on a server.
     pub fn database_url(&self) -> DatabaseUrl {
+        DatabaseUrl::parse(&self.database_text()).expect("a URL")
+    }
+
+    pub(crate) fn database_text(&self) -> String {
         let file = || format!("sqlite://{}", self.database().display());
-        DatabaseUrl::parse(&self.options.database.clone().unwrap_or_else(file)).expect("a URL")
+        self.options.database.clone().unwrap_or_else(file)
     }
 
     pub fn target(&self, name: &str) -> PathBuf {
@@ -242,6 +250,7 @@ impl Bed {
         assert_eq!(state.records, undisturbed.records, "{what}: other records than undisturbed");
         assert_eq!(temporaries(self), Vec::<PathBuf>::new(), "{what}: left behind");
         bytes_read_at_most(self, kills, what);
+        self.final_audit().holds(what);
     }
 }
 
