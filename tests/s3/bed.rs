@@ -2,7 +2,10 @@
 
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "as the support of all tests")]
 
-use std::collections::BTreeMap;
+#[path = "audit.rs"]
+mod audit;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -122,7 +125,7 @@ pub struct Bed {
     pub objects: Vec<Object>,
     pub source: S3Server,
     pub target: S3Server,
-    route: Route,
+    pub route: Route,
     options: Options,
     folder: TempDir,
 }
@@ -155,6 +158,7 @@ impl Bed {
             }
         }
         bed.write_plan();
+        support::put_watched(&bed.database());
         bed
     }
 
@@ -329,10 +333,9 @@ impl Bed {
         assert!(rows.iter().all(|(_, parts)| parts.is_empty()), "{what}: rows of parts are left");
         assert_eq!(self.copies().len(), self.objects.len(), "{what}: {:?}", self.copies());
         self.has_no_debris(what);
-        let mut ids: Vec<_> = self.records().into_iter().map(|record| record.id).collect();
-        ids.sort_unstable();
-        ids.dedup();
+        let ids: BTreeSet<_> = self.records().into_iter().map(|record| record.id).collect();
         assert_eq!(ids.len(), self.objects.len(), "{what}: records");
+        self.audit().watched().finished().must(&["I1", "I4", "I11"]).holds(what);
     }
 
     /// No open upload, no temporary.

@@ -44,6 +44,7 @@ fn all_are_caught(bed: &Bed, what: &str) {
     assert!(bed.records().is_empty(), "{what}: registered");
     bed.has_no_debris(what);
     bed.is_true(what);
+    bed.audit().finished().holds(what);
 }
 
 /// A source that shows no digest of its bytes says nothing by itself: what the plan, a record or an earlier copy knows

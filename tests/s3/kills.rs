@@ -164,9 +164,38 @@ fn gc_aborts_what_nobody_wants() {
     let plan = std::fs::read_to_string(bed.plan()).expect("the plan");
     std::fs::write(bed.plan(), plan.replace("location: only.xbstream.gz", "location: another.xbstream.gz"))
         .expect("it");
-    bed.run().expect(0);
+    bed.call("run", &["--accept-changes"]).expect(0);
     bed.call("gc", &[]).expect(0);
     let left: Vec<String> = bed.target.open_uploads(BUCKET).into_iter().map(|upload| upload.id).collect();
     assert_eq!(left, [stranger]);
     assert_eq!(bed.target.count(Operation::DeleteObject).requests, 0, "no object was deleted");
+}
+
+/// What a killed run leaves in a bucket is no end; and what somebody does there, or in the source, is seen.
+#[test]
+fn the_audit_finds_what_is_wrong_in_a_bucket() {
+    if !cfg!(feature = "fault-points") {
+        let why = "built without the feature `fault-points` (`cargo test --all-features`)";
+        support::skip("the_audit_finds_what_is_wrong_in_a_bucket", why);
+        return;
+    }
+    let bed = Bed::new(large());
+    let finds = |text: &str| {
+        let Some(found) = bed.audit().finished().findings() else { return };
+        assert!(found.violations.iter().any(|violation| violation.starts_with(text)), "not `{text}`: {found:?}");
+    };
+    let output = bed.run_until("after-part-row", 1);
+    assert!(output.signal.is_some(), "{output}");
+    finds("I6: uploads are open in target: ");
+    finds("I21: ");
+    bed.audit().holds("a killed run");
+    bed.completes("a killed run");
+    bed.target.begin_upload(BUCKET, "alone.bin");
+    finds("I6: uploads are open in target: ['alone.bin']");
+    bed.target.put(BUCKET, "other.bin", "other bytes", Headers::default());
+    finds("I6: other.bin in target is no row's");
+    bed.target.put(BUCKET, "alone.bin", "other bytes", Headers::default());
+    finds("I1: COMPLETED ");
+    bed.target.delete(BUCKET, "alone.bin");
+    finds("I1: COMPLETED ");
 }

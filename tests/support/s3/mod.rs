@@ -257,6 +257,11 @@ impl S3Server {
         self.in_bucket(bucket, |bucket| bucket.objects.get_mut(key).expect("an object").content.flip(bit));
     }
 
+    /// Keys of objects that requests have deleted.
+    pub fn deleted(&self, bucket: &str) -> Vec<String> {
+        self.in_bucket(bucket, |bucket| bucket.deleted.clone())
+    }
+
     /// Keys under which a request has replaced an object, with their buckets.
     pub fn overwritten(&self) -> Vec<(String, String)> {
         self.store().overwritten.clone()

@@ -245,7 +245,7 @@ impl S3 for Service {
 
     async fn delete_object(&self, request: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
         let input = request.input;
-        bucket(&mut self.lock(), &input.bucket)?.objects.remove(&input.key);
+        bucket(&mut self.lock(), &input.bucket)?.delete(&input.key);
         Ok(S3Response::new(DeleteObjectOutput::default()))
     }
 
@@ -258,7 +258,7 @@ impl S3 for Service {
         let bucket = bucket(&mut store, &input.bucket)?;
         let mut deleted = Vec::new();
         for object in input.delete.objects {
-            bucket.objects.remove(&object.key);
+            bucket.delete(&object.key);
             deleted.push(DeletedObject { key: Some(object.key), ..DeletedObject::default() });
         }
         let deleted = (input.delete.quiet != Some(true)).then_some(deleted);

@@ -147,6 +147,15 @@ pub struct Bucket {
     pub objects: BTreeMap<String, Object>,
     pub uploads: BTreeMap<String, Upload>,
     pub keep: Keep,
+    /// Keys whose objects a request has deleted.
+    pub deleted: Vec<String>,
+}
+
+impl Bucket {
+    pub fn delete(&mut self, key: &str) {
+        let before = self.objects.remove(key);
+        self.deleted.extend(before.map(|_| key.to_owned()));
+    }
 }
 
 /// How a store answers that differs from one product to another.
