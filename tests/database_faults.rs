@@ -58,8 +58,15 @@ fn server_with(kind: Kind, test: &str, arguments: Vec<String>) -> Option<Databas
     }
 }
 
-/// A bed of large objects whose database is on a server, reached through a port.
+/// A bed of large objects whose database is on a server, reached through a port, and watched.
 fn bed(server: &DatabaseServer, port: u16) -> Bed {
+    let bed = unwatched(server, port);
+    bed.watch();
+    bed
+}
+
+/// The same, with nothing in its database yet.
+fn unwatched(server: &DatabaseServer, port: u16) -> Bed {
     Bed::with(Layout::Large, Options { database: Some(server.url(NAME, port)), ..Options::default() })
 }
 

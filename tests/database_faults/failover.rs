@@ -4,13 +4,13 @@
 use super::database_proxy::Proxy;
 use super::database_server::Kind;
 use super::support::{State, is_true, temporaries, wait_until};
-use super::{NAME, bed, block_on, commits, in_the_middle, server, told};
+use super::{NAME, block_on, commits, in_the_middle, server, told, unwatched};
 
 #[test]
 fn a_replica_that_lags_takes_over() {
     let Some(mut primary) = server(Kind::PostgreSql, "a replica that lags takes over") else { return };
     let proxy = Proxy::to(primary.port);
-    let bed = bed(&primary, proxy.port);
+    let bed = unwatched(&primary, proxy.port);
     let mut replica = primary.replica();
     // Slower than the others: it must last until the replica is cut off and behind.
     let mut running = in_the_middle(&bed, &["--bandwidth", "3MiB/s"]);

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::database_proxy::Proxy;
 use super::database_server::Kind;
 use super::support::{self, Bed, wait_until};
-use super::{SLOWLY, bed, commits, in_the_middle, on_both, server, went_well, went_well_after};
+use super::{SLOWLY, bed, commits, in_the_middle, on_both, server, unwatched, went_well, went_well_after};
 
 /// Shorter than the lease, which is 30 s: the runner keeps its work.
 const OUTAGE: Duration = Duration::from_secs(12);
@@ -111,7 +111,7 @@ fn replies_to_commits_are_lost() {
 #[test]
 fn tables_of_mariadb_that_a_killed_run_left_are_finished() {
     let Some(server) = server(Kind::MariaDb, "tables that a killed run left") else { return };
-    let bed = bed(&server, server.port);
+    let bed = unwatched(&server, server.port);
     bed.run().expect(0);
     for statement in ["DROP TABLE commits, runners, plan_entries, parts, runs", "DELETE FROM seaql_migrations"] {
         super::block_on(server.execute(super::NAME, statement));

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::database_server::{DatabaseServer, Kind};
-use super::support::{BACKHAUL, Running, files, record_lines};
+use super::support::{Audit, BACKHAUL, Running, files, record_lines, watch};
 
 /// Of every runner here.
 pub(crate) const LEASE: Duration = Duration::from_secs(3);
@@ -156,6 +156,7 @@ impl<'a> Bed<'a> {
         for statement in server.witness() {
             bed.execute(statement);
         }
+        watch(&bed.url);
         bed
     }
 
@@ -299,6 +300,8 @@ impl<'a> Bed<'a> {
             |at| read[0].try_get_by_index::<String>(at).expect("a sum").trim().parse::<u64>().expect("a number");
         let (read, size) = (number(0), number(1));
         assert!(read <= size + deaths * 9 * (1 << 20), "{read} bytes were read of {size}");
+        let audit = Audit::of(&self.url).source("one", &source).region("two", &target);
+        audit.watched().finished().must(&["I1", "I3", "I4", "I11"]).holds("several runners");
     }
 
     /// Tokens only grow, states change legally, and only who has a row changes it.
