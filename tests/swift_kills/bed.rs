@@ -144,6 +144,7 @@ impl<'a> Bed<'a> {
         bed.lay_beside();
         for home in 0..operators {
             bed.write_plan(home);
+            support::put_watched(&bed.database(home));
         }
         bed.traffic = Mutex::new(Traffic::from_now_on(&ground.openstack));
         bed
@@ -296,6 +297,13 @@ impl<'a> Bed<'a> {
 
     pub(crate) fn run(&self) -> Output {
         self.call(0, "run")
+    }
+
+    /// Runs a plan that does not want any more what was begun.
+    #[track_caller]
+    pub(crate) fn run_of_another(&self, operator: usize) {
+        let output = self.command(operator, "run").arg("--accept-changes").output();
+        Output::of(output.expect("the binary starts")).expect(0);
     }
 
     pub(crate) fn start(&self, operator: usize) -> Running {

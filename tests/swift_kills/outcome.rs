@@ -72,6 +72,8 @@ impl Bed<'_> {
         }
         self.foreign_is_untouched(what);
         self.source_is_untouched(what);
+        let database = format!("sqlite://{}", self.database(operator).display());
+        support::Audit::of(&database).watched().holds(what);
         outcome
     }
 
