@@ -204,11 +204,14 @@ const PLANTS_OF_OWNERS: [Plant; 2] = [
     ("I2", "a runner changes what another has", |bed| {
         runners(bed);
         let claim = format!("claimed_by = 'third', claim = claim + 1 {OF_PARENT}");
+        let lease = |until: i64| format!("UPDATE runners SET lease_until_ms = {until} WHERE id = 'third'");
         let statements = [
             format!("UPDATE backups SET {claim}"),
             "UPDATE commits SET sequence = 1 WHERE runner_id = 'third'".to_owned(),
+            lease(1 << 50),
             format!("UPDATE backups SET changed_ms = changed_ms + 1 {OF_PARENT}"),
             "UPDATE commits SET sequence = 1 WHERE runner_id = 'fourth'".to_owned(),
+            lease(1),
         ];
         execute(&bed.database_text(), &statements);
     }),
