@@ -55,19 +55,24 @@ impl Lease {
 
     /// Comes back when it does not hold any more.
     pub(super) async fn lapsed(&self) {
-        self.wait_for(|standing| standing != Standing::Held).await;
-    }
-
-    /// Asks for it again; whether it holds.
-    pub(super) async fn regained(&self) -> bool {
-        self.wanted.notify_one();
-        self.wait_for(|standing| standing != Standing::Lapsed).await == Standing::Held
-    }
-
-    async fn wait_for(&self, wanted: impl Fn(Standing) -> bool) -> Standing {
         let mut standing = self.standing.subscribe();
         // The sender is here, so this cannot end otherwise.
-        standing.wait_for(|standing| wanted(*standing)).await.map_or(Standing::Lost, |standing| *standing)
+        let _lapsed = standing.wait_for(|standing| *standing != Standing::Held).await;
+    }
+
+    /// Asks for it again, and again if it was over before this could see that it held; whether it holds.
+    pub(super) async fn regained(&self) -> bool {
+        let mut standing = self.standing.subscribe();
+        loop {
+            match *standing.borrow_and_update() {
+                Standing::Held => return true,
+                Standing::Lost => return false,
+                Standing::Lapsed => self.wanted.notify_one(),
+            }
+            if standing.changed().await.is_err() {
+                return false;
+            }
+        }
     }
 
     fn renewed(&self, lease: lease::Lease) {
@@ -255,5 +260,28 @@ impl Beat {
             Ok(renewed)
         };
         tokio::time::timeout(patience, renewed).await.unwrap_or_else(|_| Err(server::late(patience)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lease_that_was_had_and_over_unseen_is_asked_for_again() {
+        let lease = Lease::granted(lease::Lease::granted(Terms::DEFAULT, boot_ms()));
+        lease.lapse(Standing::Lapsed);
+        let mut regained = std::pin::pin!(lease.regained());
+        for _ in 0..3 {
+            assert!(poll!(&mut regained).is_pending());
+            assert!(poll!(std::pin::pin!(lease.wanted.notified())).is_ready(), "it is not asked for");
+            assert!(poll!(std::pin::pin!(lease.wanted.notified())).is_pending(), "asked for twice");
+            lease.is_now(Standing::Held);
+            lease.lapse(Standing::Lapsed);
+        }
+        lease.is_now(Standing::Held);
+        assert!(regained.await);
     }
 }
