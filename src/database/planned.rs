@@ -3,7 +3,7 @@
 use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
 
-use sea_orm::sea_query::{Expr, ExprTrait, Order, Query, SelectStatement};
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Order, Query, SelectStatement};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, Iterable, QueryFilter,
     QueryOrder, QueryResult,
@@ -253,10 +253,12 @@ impl Database {
             }
         }
         // Chunk by chunk, each in a commit of its own: what is to be inserted takes several times the room of its row.
+        // A server that restarts frees the plan lock of who is here: another may have written down the same meanwhile.
         // Rows that no plan wants yet are nobody's until the entries say so, which come last and at once.
         for rows in inserts.chunks(INSERT_ROWS) {
-            self.write(vec![self.build(&Backups::insert_many(rows.iter().map(|row| row.to_insert(now)))).into()])
-                .await?;
+            let there = OnConflict::column(Column::Id).do_nothing_on([Column::Id]).to_owned();
+            let insert = Backups::insert_many(rows.iter().map(|row| row.to_insert(now))).on_conflict(there);
+            self.write(vec![self.build(&insert).into()]).await?;
         }
         writes.extend(self.entries_anew(plan, &entries, &ids));
         if writes.is_empty() {
@@ -320,7 +322,11 @@ impl Database {
                 backup_id: Set(id.clone()),
                 position: Set(*position),
             };
-            writes.push(self.build(&PlanEntries::insert_many(chunk.iter().map(|pair| entry(pair)))).into());
+            let there = OnConflict::columns([plan_entries::Column::Plan, plan_entries::Column::BackupId])
+                .update_column(plan_entries::Column::Position)
+                .to_owned();
+            let insert = PlanEntries::insert_many(chunk.iter().map(|pair| entry(pair))).on_conflict(there);
+            writes.push(self.build(&insert).into());
         }
         writes
     }

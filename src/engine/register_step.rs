@@ -1,6 +1,6 @@
 //! One attempt to register a batch of verified copies in one target region.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 
 use futures::future::try_join_all;
@@ -10,7 +10,7 @@ use super::{Ended, Engine, Ledgers, StepEnd};
 use crate::catalog::Ledger;
 use crate::database::{Claim, DatabaseError, RecordPlace, Row};
 use crate::event::Event;
-use crate::failure::Failure;
+use crate::failure::{Cause, Failure};
 use crate::regions::Access;
 use crate::register::{Entered, Parent, Registered, Registry};
 use crate::schedule::{Outcome, Ready};
@@ -35,11 +35,24 @@ pub(super) async fn run(engine: Arc<Engine>, ledgers: Ledgers, target: usize, ba
         Ok(elsewhere) => elsewhere,
         Err(failure) => return failed(&engine, entries, &failure).await,
     };
+    let mut ends = claimed(&engine, &ledgers, target, &registry, entries).await?;
+    ends.extend(elsewhere);
+    Ok(ends)
+}
+
+/// Claims a batch, and registers it.
+async fn claimed(
+    engine: &Engine,
+    ledgers: &Ledgers,
+    target: usize,
+    registry: &Registry,
+    mut entries: Vec<Entry>,
+) -> Ended {
     if entries.is_empty() {
-        return Ok(elsewhere);
+        return Ok(Vec::new());
     }
     if let Err(error) = registry.settle(entries.iter().map(|entry| &entry.row)).await {
-        return failed(&engine, entries, &error.0).await;
+        return failed(engine, entries, &error.0).await;
     }
     // One batch a target at a time: nobody else wants this ledger meanwhile. What was to be recorded before, by another
     // runner perhaps, may be in the catalog since.
@@ -49,41 +62,59 @@ pub(super) async fn run(engine: Arc<Engine>, ledgers: Ledgers, target: usize, ba
         Some(ledger) => ledger,
         None => match registry.ledger(engine.tenants.get(&target)).await {
             Ok(ledger) => ledger,
-            Err(error) => return failed(&engine, entries, &error.0).await,
+            Err(error) => return failed(engine, entries, &error.0).await,
         },
     };
     crate::fault::point("after-settle");
     let batch = Uuid::now_v7();
-    claim(&engine, &mut entries, batch).await?;
+    claim(engine, &mut entries, batch).await?;
     crate::fault::point("before-register");
+    let (parents, unfinished) = match parents(engine, registry, &ledger, &entries).await? {
+        Ok(found) => found,
+        Err(failure) => return failed(engine, entries, &failure).await,
+    };
+    let early = too_early(engine, &mut entries, &unfinished).await?;
+    let mut ends = registered(engine, registry, &ledger, batch, entries, &parents).await?;
+    // After a batch that failed the catalog is asked again.
+    if ends.iter().any(|end| end.outcome == Outcome::Done) {
+        ledgers.lock().unwrap_or_else(PoisonError::into_inner).insert(target, ledger);
+    }
+    ends.extend(early);
+    Ok(ends)
+}
+
+/// Registers what was claimed.
+async fn registered(
+    engine: &Engine,
+    registry: &Registry,
+    ledger: &Ledger,
+    batch: Uuid,
+    entries: Vec<Entry>,
+    parents: &HashMap<Uuid, Parent>,
+) -> Ended {
     let mine = entries.iter().filter(|entry| entry.claim.is_some());
     let rows: Vec<&Row> = mine.map(|entry| &entry.row).collect();
-    let parents = match parents(&engine, &registry, &ledger, &rows).await? {
-        Ok(parents) => parents,
-        Err(failure) => return failed(&engine, entries, &failure).await,
-    };
     let now_ms = jiff::Timestamp::now().as_millisecond();
     let registered = tokio::select! {
-        registered = registry.register(&ledger, batch, &rows, &parents, now_ms) => registered,
-        () = engine.stop.cut_off().cancelled() => return stopped(&engine, entries).await,
+        registered = registry.register(ledger, batch, &rows, parents, now_ms) => registered,
+        () = engine.stop.cut_off().cancelled() => return stopped(engine, entries).await,
     };
     let Registered { done: mut recorded, mut refused } = match registered {
         Ok(registered) => registered,
-        Err(error) => return failed(&engine, entries, &error.0).await,
+        Err(error) => return failed(engine, entries, &error.0).await,
     };
-    ledgers.lock().unwrap_or_else(PoisonError::into_inner).insert(target, ledger);
     crate::fault::point("after-register");
     let mut done = Vec::new();
-    let mut ends = elsewhere;
+    let mut ends = Vec::new();
     for entry in entries {
         match (recorded.remove(&entry.row.id), refused.remove(&entry.row.id)) {
             (Some(record), _) => done.push((entry, record)),
-            (None, Some(failure)) => ends.push(failed_one(&engine, entry, &failure).await?),
+            (None, Some(failure)) => ends.push(failed_one(engine, entry, &failure).await?),
             // Not ours any more when it was to be claimed.
             (None, None) => ends.push(end(entry, Outcome::Held)),
         }
     }
-    ends.extend(completed(&engine, done).await?);
+    ends.extend(completed(engine, done).await?);
     Ok(ends)
 }
 
@@ -98,24 +129,39 @@ async fn of_other_catalogs(engine: &Engine, target: usize, entries: &mut Vec<Ent
     Ok(elsewhere.map(|entry| end(entry, Outcome::Stopped)).collect())
 }
 
-/// The copies that those of a batch build on: as their rows say, else as the catalog does. What is found nowhere, or is not
-/// what its record says, is left out. The inner error is one of the store.
+/// Those that build on what another runner has still to register are tried again a little later.
+async fn too_early(engine: &Engine, entries: &mut Vec<Entry>, unfinished: &HashSet<Uuid>) -> Ended {
+    let builds_on_it = |entry: &mut Entry| {
+        entry.claim.is_some() && entry.row.parent_id.is_some_and(|parent| unfinished.contains(&parent))
+    };
+    let early: Vec<Entry> = entries.extract_if(.., builds_on_it).collect();
+    let failure = Failure::new(Cause::TargetError, "its parent is not registered yet: another runner is at it");
+    failed(engine, early, &failure).await
+}
+
+/// The copies that those of a batch build on, as their rows say, else as the catalog does; and which rows of them are still
+/// unfinished. What is found nowhere, or is not what its record says, is left out. The inner error is one of the store.
 async fn parents(
     engine: &Engine,
     registry: &Registry,
     ledger: &Ledger,
-    rows: &[&Row],
-) -> Result<Result<HashMap<Uuid, Parent>, Failure>, DatabaseError> {
-    let mut parents = HashMap::new();
-    let mut ids: Vec<Uuid> = rows.iter().filter_map(|row| row.parent_id).collect();
+    entries: &[Entry],
+) -> Result<Result<(HashMap<Uuid, Parent>, HashSet<Uuid>), Failure>, DatabaseError> {
+    let (mut parents, mut unfinished) = (HashMap::new(), HashSet::new());
+    let mine = entries.iter().filter(|entry| entry.claim.is_some());
+    let mut ids: Vec<Uuid> = mine.filter_map(|entry| entry.row.parent_id).collect();
     ids.sort_unstable();
     ids.dedup();
     if ids.is_empty() {
-        return Ok(Ok(parents));
+        return Ok(Ok((parents, unfinished)));
     }
     for row in engine.database.rows(&ids).await? {
-        if row.state == State::Completed {
-            parents.extend(Registry::parent(&row).map(|parent| (row.id, parent)));
+        match row.state {
+            State::Completed => parents.extend(Registry::parent(&row).map(|parent| (row.id, parent))),
+            State::New | State::Building | State::Saving if engine.is_shared() => {
+                unfinished.insert(row.id);
+            }
+            _ => {}
         }
     }
     for id in ids {
@@ -123,12 +169,15 @@ async fn parents(
             continue;
         }
         match registry.recorded_parent(ledger, id).await {
-            Ok(parent) => parents.extend(parent.map(|parent| (id, parent))),
+            Ok(Some(parent)) => {
+                unfinished.remove(&id);
+                parents.insert(id, parent);
+            }
             Err(failure) if failure.cause.is_transient() => return Ok(Err(failure)),
-            Err(_) => {}
+            Ok(None) | Err(_) => {}
         }
     }
-    Ok(Ok(parents))
+    Ok(Ok((parents, unfinished)))
 }
 
 fn end(entry: Entry, outcome: Outcome) -> StepEnd {

@@ -117,6 +117,8 @@ fn what_a_manifest_refers_to_is_kept_by_those_who_give_it_up() {
         assert_eq!(killed.signal, Some(Signal::ABORT.as_raw()), "{what}: {killed}");
         if is_copied {
             let [from, to] = [0, 1].map(|operator| bed.database(operator).parent().expect("a folder").to_owned());
+            // What is watched there has not been used yet.
+            std::fs::remove_dir_all(&to).expect("a folder");
             std::fs::create_dir(&to).expect("a folder");
             for path in support::files(&from) {
                 std::fs::copy(&path, to.join(path.file_name().expect("a file"))).expect("copied");

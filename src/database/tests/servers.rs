@@ -124,6 +124,7 @@ const CASES: &[(&str, Case)] = &[
     ("runs_of_one_plan_join_and_nobody_else", |on| Box::pin(runs_of_one_plan_join_and_nobody_else(on))),
     ("a_lease_is_regained_when_it_is_asked_for", |on| Box::pin(a_lease_is_regained_when_it_is_asked_for(on))),
     ("plans_are_written_down_by_one_at_a_time", |on| Box::pin(plans_are_written_down_by_one_at_a_time(on))),
+    ("who_has_lost_the_plan_lock_does_no_harm", |on| Box::pin(who_has_lost_the_plan_lock_does_no_harm(on))),
     ("long_texts_and_sizes_come_back", |on| Box::pin(long_texts_and_sizes_come_back(on))),
 ];
 
@@ -316,6 +317,20 @@ async fn plans_are_written_down_by_one_at_a_time(on: Place) {
     };
     tokio::join!(save(first.clone()), save(second.clone()));
     assert_eq!(first.planned_rows(PLAN).await.expect("readable").len(), rows.len());
+}
+
+/// A server that restarts frees it while its owner goes on.
+async fn who_has_lost_the_plan_lock_does_no_harm(on: Place) {
+    let url = server_of(on).new_database().await;
+    let open = || async { Database::open_joining(&url, &holder(), Terms::DEFAULT, false).await.expect("open") };
+    let (first, second) = (open().await, open().await);
+    for round in 0..5 {
+        let rows: Vec<_> = (0..50 * (round + 1)).map(|number| row(&format!("n{number}"))).collect();
+        let (one, other) = tokio::join!(first.save_plan(PLAN, &rows), second.save_plan(PLAN, &rows));
+        one.and(other).expect("both wrote the same");
+        let planned = first.planned_rows(PLAN).await.expect("readable");
+        assert!(planned.iter().map(|row| &row.name).eq(rows.iter().map(|row| &row.name)), "in the plan's order");
+    }
 }
 
 async fn long_texts_and_sizes_come_back(on: Place) {
