@@ -47,7 +47,7 @@ enum Heard {
 
 type Hearing = BoxFuture<'static, Result<Heard, DatabaseError>>;
 
-/// What this runner may use of the plan's limits. It changes only while [`Sharing::next`] is waited for, and that may be
+/// What this runner may use of the plan's limits. It changes only while `Sharing::next` is waited for, and that may be
 /// given up at any time.
 pub struct Sharing {
     /// None where nobody else can be.
