@@ -4,7 +4,8 @@ use sea_orm_migration::prelude::{
     DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, Table, async_trait::async_trait,
 };
 use sea_orm_migration::schema::string_len_null;
-use sea_orm_migration::sea_orm::DbBackend;
+
+use crate::tables::column;
 
 const COLUMN: &str = "plan_sha256";
 
@@ -18,11 +19,7 @@ impl MigrationTrait for Migration {
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        // ``MySQL`` cannot undo it where writing it down was cut off.
-        if manager.get_database_backend() == DbBackend::MySql && manager.has_column("runners", COLUMN).await? {
-            return Ok(());
-        }
-        manager.alter_table(Table::alter().table("runners").add_column(string_len_null(COLUMN, 64)).to_owned()).await
+        column(manager, "runners", string_len_null(COLUMN, 64)).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {

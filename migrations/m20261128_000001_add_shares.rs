@@ -4,7 +4,8 @@ use sea_orm_migration::prelude::{
     DbErr, DeriveMigrationName, MigrationTrait, SchemaManager, Table, async_trait::async_trait,
 };
 use sea_orm_migration::schema::big_integer_null;
-use sea_orm_migration::sea_orm::DbBackend;
+
+use crate::tables::column;
 
 const COLUMNS: [&str; 2] = ["share_from", "share_until"];
 
@@ -18,21 +19,15 @@ impl MigrationTrait for Migration {
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for column in COLUMNS {
-            // ``MySQL`` cannot undo it where writing it down was cut off.
-            let may_be_there = manager.get_database_backend() == DbBackend::MySql;
-            if may_be_there && manager.has_column("runners", column).await? {
-                continue;
-            }
-            let alter = Table::alter().table("runners").add_column(big_integer_null(column)).to_owned();
-            manager.alter_table(alter).await?;
+        for name in COLUMNS {
+            column(manager, "runners", big_integer_null(name)).await?;
         }
         Ok(())
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for column in COLUMNS {
-            manager.alter_table(Table::alter().table("runners").drop_column(column).to_owned()).await?;
+        for name in COLUMNS {
+            manager.alter_table(Table::alter().table("runners").drop_column(name).to_owned()).await?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What the tables have in common on all databases.
 
 use sea_orm_migration::prelude::{
-    ColumnDef, ColumnType, DbErr, IndexCreateStatement, IntoIden, SchemaManager, TableCreateStatement,
+    ColumnDef, ColumnType, DbErr, IndexCreateStatement, IntoIden, SchemaManager, Table, TableCreateStatement,
 };
 use sea_orm_migration::sea_orm::DbBackend;
 
@@ -21,6 +21,15 @@ pub(crate) async fn index(manager: &SchemaManager<'_>, table: &str, index: Index
         return Ok(());
     }
     manager.create_index(index).await
+}
+
+/// The same for a column of a table that is there.
+pub(crate) async fn column(manager: &SchemaManager<'_>, table: &'static str, column: ColumnDef) -> Result<(), DbErr> {
+    let name = column.get_column_name();
+    if manager.get_database_backend() == DbBackend::MySql && manager.has_column(table, name).await? {
+        return Ok(());
+    }
+    manager.alter_table(Table::alter().table(table).add_column(column).to_owned()).await
 }
 
 /// A text of any length; `TEXT` of `MySQL` ends at 64 KiB.
