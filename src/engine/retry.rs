@@ -18,6 +18,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::plan::Retry;
 
     #[test]
     fn doubles_up_to_the_longest() {
@@ -25,6 +26,13 @@ mod tests {
         let seconds: Vec<f64> = (1..=10).map(|attempt| delay(attempt, max, 1.0).as_secs_f64()).collect();
         assert_eq!(seconds, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 120.0, 120.0]);
         assert_eq!(delay(3, max, 0.0), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn the_default_outlives_two_minutes_however_the_pauses_fall() {
+        let Retry { attempts, max_delay } = Retry::DEFAULT;
+        let shortest: Duration = (1..attempts).map(|attempt| delay(attempt, max_delay, 0.0)).sum();
+        assert!((120..=130).contains(&shortest.as_secs()), "{shortest:?}");
     }
 
     proptest! {

@@ -164,6 +164,11 @@ pub struct Retry {
     pub max_delay: Duration,
 }
 
+impl Retry {
+    /// Enough to outlive two minutes of a service that is down: one is what a restart of Keystone or a failover takes.
+    pub const DEFAULT: Self = Self { attempts: 10, max_delay: Duration::from_mins(2) };
+}
+
 /// When a plan runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {

@@ -176,7 +176,7 @@ mod tests {
             ("part_size", "32MiB"),
             ("concurrency", "16"),
             ("memory", "192MiB"),
-            ("attempts", "8"),
+            ("attempts", "10"),
             ("max_delay", "2m"),
         ] {
             assert!(text.contains(&format!("\n  {key}: {default} ")), "{key}: {default}");

@@ -197,7 +197,7 @@ pub(super) static RETRY: Shape = shape(
     "`retry`",
     "How often and how patiently a step is tried in one run.",
     &[
-        key("attempts", Kind::Integer { min: 1, max: 100 }, "Attempts of one step in one run.").default("8"),
+        key("attempts", Kind::Integer { min: 1, max: 100 }, "Attempts of one step in one run.").default("10"),
         key("max_delay", Kind::Duration, "Longest pause between two attempts.").default("2m"),
     ],
 );

@@ -1,5 +1,7 @@
 //! Tokens that end while a copy goes on, and a Keystone that is down for a while.
 
+use std::time::Instant;
+
 use crate::bed::{Bed, DATABASE, EACH, User};
 use crate::openstack::{ONE, OpenStack, Request, TWO};
 use crate::support::wait_until;
@@ -66,18 +68,21 @@ fn tokens_are_renewed(bed: &Bed<'_>) {
     }
     let store = |cloud: &str| format!("cloud: {cloud}, account: per-tenant, access: each-project");
     bed.plan_from(&store("one-counted"), &store("two-counted"), DATABASE, SLOW);
+    let began = Instant::now();
     let run = bed.backhaul(&["run", "--json", "plan.yaml"]).expect(0);
+    let lasted = began.elapsed().as_secs();
     for word in ["\"type\":\"failed\"", "\"type\":\"retrying\"", "401"] {
         assert!(!run.stdout.contains(word), "{word}: {run}");
     }
     let asked = way.asked().into_iter().filter(|asked| asked.method == "POST").count();
-    // Two clouds for some sixteen seconds, and a new token after three quarters of eight.
-    assert!((4..=24).contains(&asked), "{asked} tokens");
+    // Two clouds for sixteen seconds or more, and a new token after three quarters of eight.
+    let renewals = usize::try_from(lasted / u64::from(SHORT * 3 / 4)).expect("few");
+    assert!((4..=8 + 8 * renewals).contains(&asked), "{asked} tokens in {lasted} s");
     for region in [ONE, TWO] {
         let refused = |asked: &&Request| asked.status == 401 && asked.agent.starts_with("backhaul/");
-        // Only one that was under way for all the two seconds that its token had left, on a busy machine.
+        // Only what was under way for all the two seconds that its token had left, on a busy machine.
         let ended: Vec<Request> = openstack.swift_log(region).iter().filter(refused).cloned().collect();
-        assert!(ended.len() <= 1, "tokens had ended: {ended:?}");
+        assert!(ended.len() <= renewals / 2, "tokens had ended: {ended:?}");
     }
 }
 

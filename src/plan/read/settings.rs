@@ -1,7 +1,6 @@
 //! `defaults:`, `retry:` and `schedule:`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::{Fields, Node, Problem, Reader};
 use crate::plan::shape::{Kind, NAME_CHARS_MAX, PLACEHOLDERS};
@@ -76,7 +75,7 @@ impl<'s> Reader<'s> {
     }
 
     pub(super) fn retry(&mut self, fields: &Fields<'_, 's>) -> Retry {
-        let mut retry = Retry { attempts: 8, max_delay: Duration::from_mins(2) };
+        let mut retry = Retry::DEFAULT;
         let Some(fields) = self.section(fields, "retry") else { return retry };
         if let Some(attempts) = self.integer(&fields, "attempts") {
             retry.attempts = u16::try_from(attempts).unwrap_or(u16::MAX);

@@ -48,7 +48,7 @@ fn what_a_plan_does_not_say_has_the_documented_default() {
     assert_eq!(plan.database, None);
     assert_eq!((plan.part_size, plan.limits.memory), (32 << 20, 192 << 20));
     assert_eq!((plan.verify, plan.name_template.as_str()), (Verify::Store, "{name}"));
-    assert_eq!((plan.limits.concurrency, plan.retry.attempts), (16, 8));
+    assert_eq!((plan.limits.concurrency, plan.retry.attempts), (16, 10));
     assert_eq!(plan.retry.max_delay, Duration::from_mins(2));
     assert_eq!(plan.limits.bandwidth, crate::plan::Timetable::default());
     assert_eq!((plan.schedule.cron, plan.schedule.if_running), (None, IfRunning::Skip));
@@ -58,7 +58,7 @@ fn what_a_plan_does_not_say_has_the_documented_default() {
 fn the_defaults_of_the_shape_are_those_of_the_reader() {
     let spelled = "defaults: { part_size: 32MiB, verify: store, name: \"{name}\" }\n\
                    limits: { concurrency: 16, memory: 192MiB, bandwidth: unlimited }\n\
-                   retry: { attempts: 8, max_delay: 2m }\nschedule: { if_running: skip }\n";
+                   retry: { attempts: 10, max_delay: 2m }\nschedule: { if_running: skip }\n";
     for (name, value) in [("part_size", "32MiB"), ("verify", "store"), ("name", "{name}")] {
         let (_, key) = crate::plan::shape::DEFAULTS.find(name).expect("a key");
         assert_eq!(key.default, Some(value));
