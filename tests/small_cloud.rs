@@ -18,7 +18,11 @@ mod leftovers;
 mod metadata;
 #[path = "small_cloud/narrowed.rs"]
 mod narrowed;
+#[path = "small_cloud/paths.rs"]
+mod paths;
 #[path = "small_cloud/quotas.rs"]
 mod quotas;
+#[path = "small_cloud/too_large.rs"]
+mod too_large;
 #[path = "small_cloud/two_catalogs.rs"]
 mod two_catalogs;

@@ -20,6 +20,9 @@ use tokio::net::TcpListener;
 /// The project of the user's own token.
 pub(crate) const OWN: &str = "alpha";
 
+/// What paths of the interface `internal` begin with.
+pub(crate) const INSIDE: &str = "inside/";
+
 /// An object of a Swift.
 #[derive(Debug, Clone)]
 pub(crate) struct Object {
@@ -37,6 +40,8 @@ pub(crate) struct Region {
     pub(crate) containers: BTreeMap<String, Vec<(&'static str, String)>>,
     /// Trove's backups, as its API shows them.
     pub(crate) backups: Vec<Value>,
+    /// The most backups that Trove shows at once, whatever it is asked for.
+    pub(crate) page: Option<usize>,
     /// What Trove answers to a question for the backups of all projects, in place of them.
     pub(crate) to_all_projects: Option<(u16, Value)>,
     /// What Trove answers to whoever registers a backup, in place of doing so.
@@ -136,7 +141,7 @@ async fn answer(
     let (region, path) = path.trim_start_matches('/').split_once('/').expect("a region, and what is asked of it");
     let mut region = regions[usize::from(region == "two")].lock().expect("no panic");
     region.asked.push((parts.method.clone(), path.to_owned()));
-    Ok(match path.split_once('/') {
+    Ok(match path.strip_prefix(INSIDE).unwrap_or(path).split_once('/') {
         Some(("v1", place)) => swift(&mut region, &parts.method, place, query, &parts.headers, body),
         Some(("trove", rest)) => trove(&mut region, &parts.method, rest, query, &body),
         _ => json(200, &json!({ "swift": { "max_file_size": 1 << 20 }, "slo": { "max_manifest_segments": 1000 } })),
@@ -147,8 +152,13 @@ fn token(address: SocketAddr, body: &Bytes) -> Said {
     let asked: Value = serde_json::from_slice(body).expect("JSON");
     let project = asked["auth"]["scope"]["project"]["id"].as_str().unwrap_or(OWN);
     let endpoints = |path: &str| {
-        let of = |region: &str| json!({ "region_id": region, "interface": "public", "url": format!("http://{address}/{region}/{path}") });
-        json!([of("one"), of("two")])
+        let of = |region: &str, interface: &str, inside: &str| json!({ "region_id": region, "interface": interface, "url": format!("http://{address}/{region}/{inside}{path}") });
+        json!([
+            of("one", "public", ""),
+            of("one", "internal", INSIDE),
+            of("two", "public", ""),
+            of("two", "internal", INSIDE)
+        ])
     };
     let domain = json!({ "id": "default", "name": "Default" });
     let token = json!({ "token": {
@@ -217,7 +227,10 @@ fn shown(object: &Object, with_bytes: bool, asked: &HeaderMap) -> Said {
     let mut headers = vec![("etag", etag(object)), ("last-modified", "Thu, 01 Jan 2026 00:00:00 GMT".to_owned())];
     headers.extend(object.headers.iter().map(|(name, value)| (name.as_str(), value.clone())));
     if !with_bytes {
-        headers.push(("content-length", object.bytes.len().to_string()));
+        // One that is told to be larger than it is says so.
+        if !object.headers.contains_key("content-length") {
+            headers.push(("content-length", object.bytes.len().to_string()));
+        }
         return said(StatusCode::OK, &headers, "");
     }
     let range = asked.get("range").and_then(|range| range.to_str().ok()?.strip_prefix("bytes=")?.split_once('-'));
@@ -276,11 +289,11 @@ fn trove(region: &mut Region, method: &Method, rest: &str, query: &str, body: &B
         }
         (_, "backups") if query.contains("all_projects") => match &region.to_all_projects {
             Some((status, body)) => json(*status, body),
-            None => json(200, &json!({ "backups": region.backups })),
+            None => page(region.backups.iter(), region.page, query),
         },
         (_, "backups") => {
             let own = region.backups.iter().filter(|backup| backup["project_id"] == project);
-            json(200, &json!({ "backups": own.collect::<Vec<_>>() }))
+            page(own, region.page, query)
         }
         (_, "datastores") => json(
             200,
@@ -291,6 +304,17 @@ fn trove(region: &mut Region, method: &Method, rest: &str, query: &str, body: &B
         (_, "limits") => json(200, &json!({ "limits": [{ "verb": "ABSOLUTE", "max_backups": 50 }] })),
         _ => bare(StatusCode::NOT_FOUND),
     }
+}
+
+/// Backups from the marker on, which is a number, and where the next ones are: at an address that nobody can ask.
+fn page<'a>(backups: impl Iterator<Item = &'a Value>, most: Option<usize>, query: &str) -> Said {
+    let marker = query.split('&').find_map(|pair| pair.strip_prefix("marker=")).unwrap_or("0");
+    let marker: usize = marker.parse().expect("a number");
+    let mut rest = backups.skip(marker);
+    let shown: Vec<&Value> = rest.by_ref().take(most.unwrap_or(usize::MAX)).collect();
+    let next = marker + shown.len();
+    let links = rest.next().map(|_| json!({ "rel": "next", "href": format!("https://trove/backups?marker={next}") }));
+    json(200, &json!({ "backups": shown, "links": links.into_iter().collect::<Vec<_>>() }))
 }
 
 /// What becomes of a request to register a backup.
