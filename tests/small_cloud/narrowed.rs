@@ -32,6 +32,22 @@ fn backups_that_were_not_shown_are_not_said_to_be_there() {
 }
 
 #[test]
+fn of_an_account_of_its_own_a_project_is_shown_all() {
+    let bed = bed();
+    let own = |name: &str| by_api(name).replace("per-tenant, access: each-project", "own, container: copies");
+    bed.plan(&[&own("one"), &own("two")], &["select: { from: one }\n    to: [two]"]);
+    for region in ["one", "two"] {
+        bed.hide_others(region);
+    }
+    let compare = || bed.backhaul(&["compare", "plan.yaml", "--from", "one", "--to", "two"]);
+    compare().expect(3);
+    bed.backhaul(&["run", "plan.yaml"]).expect(0);
+    let said = compare().expect(0);
+    assert!(said.stdout.contains("1 live backups in region `one`: 1 restorable in region `two`, 0 missing"), "{said}");
+    assert!(said.stdout.contains(&format!("note: Trove in region `two` {ALONE}")), "{said}");
+}
+
+#[test]
 fn whoever_takes_what_was_shown_is_told_that_there_may_be_more() {
     let bed = bed();
     bed.hide_others("one");
