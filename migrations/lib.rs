@@ -8,6 +8,7 @@ mod m20261125_000001_add_source_tenant;
 mod m20261126_000001_create_runners;
 mod m20261127_000001_add_plan_version;
 mod m20261128_000001_add_shares;
+mod m20261129_000001_index_changes;
 mod tables;
 
 /// All steps, oldest first. Nothing here guards two processes that migrate at once: hold the database's lock.
@@ -23,6 +24,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000001_create_runners::Migration),
             Box::new(m20261127_000001_add_plan_version::Migration),
             Box::new(m20261128_000001_add_shares::Migration),
+            Box::new(m20261129_000001_index_changes::Migration),
         ]
     }
 }
