@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use sea_orm::DatabaseConnection;
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
+use sea_orm::{DatabaseConnection, DatabaseTransaction};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -131,8 +131,13 @@ impl Database {
         if self.runner().is_none() {
             return Ok(HashSet::new());
         }
-        // Nothing was changed after the end of time.
-        Ok(self.look_at_others(i64::MAX, &[]).await?.live)
+        self.patiently(|| async { self.others_in(&self.snapshot().await?).await }).await
+    }
+
+    async fn others_in(&self, snapshot: &DatabaseTransaction) -> Result<HashSet<Uuid>, DatabaseError> {
+        let runners = runner::live(snapshot).await.map_err(|error| self.error(error))?;
+        let ids = runners.iter().filter_map(|live| live.id.parse().ok());
+        Ok(ids.filter(|id| Some(*id) != self.runner()).collect())
     }
 
     /// Waits until what was queued is written, whoever has stopped waiting for it: what is read afterwards is not changed
@@ -157,9 +162,7 @@ impl Database {
     async fn others(&self, since_ms: i64, asked: &[Uuid]) -> Result<Others, DatabaseError> {
         let at_ms = self.now_ms();
         let snapshot = self.snapshot().await?;
-        let runners = runner::live(&snapshot).await.map_err(|error| self.error(error))?;
-        let ids = runners.iter().filter_map(|live| live.id.parse().ok());
-        let live: HashSet<Uuid> = ids.filter(|id| Some(*id) != self.runner()).collect();
+        let live = self.others_in(&snapshot).await?;
         let mut others = Others { live, changed: Vec::new(), at_ms };
         if others.live.is_empty() && asked.is_empty() {
             return Ok(others);
