@@ -56,7 +56,8 @@ fn three_runners_share_a_plan_on_mariadb() {
 #[test]
 fn limits_are_totals_over_runners_that_come_and_go() {
     let _alone = PROCESSORS.lock();
-    on("totals of limits", Kind::PostgreSql, totals::hold_while_runners_come_and_go);
+    on("totals of limits on PostgreSQL", Kind::PostgreSql, totals::hold_while_runners_come_and_go);
+    on("totals of limits on MariaDB", Kind::MariaDb, totals::hold_while_runners_come_and_go);
 }
 
 /// Takes out the first runner that is seen to have stored parts of what it copies.
