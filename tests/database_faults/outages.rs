@@ -5,10 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use super::database_proxy::Proxy;
 use super::database_server::Kind;
-use super::support::{self, Bed, wait_until};
+use super::support::{self, Bed, in_full, wait_until};
 use super::{SLOWLY, bed, commits, in_the_middle, on_both, server, unwatched, went_well, went_well_after};
 
-/// Shorter than the lease, which is 30 s: the runner keeps its work.
 const OUTAGE: Duration = Duration::from_secs(12);
 
 const KILLS: usize = 6;
@@ -41,10 +40,12 @@ fn is_down_for_a_while(kind: Kind) {
     let Some(mut server) = server(kind, "a database server that is down for a while") else { return };
     let bed = bed(&server, server.port);
     let running = in_the_middle(&bed, &["--bandwidth", SLOWLY]);
+    // Shorter than the lease, which is 30 s: the runner keeps its work.
+    let outage = in_full(OUTAGE, Duration::from_secs(24));
     server.kill();
-    std::thread::sleep(OUTAGE);
+    std::thread::sleep(outage);
     server.resume();
-    went_well(&bed, running, &format!("{kind:?} down for {OUTAGE:?}"));
+    went_well(&bed, running, &format!("{kind:?} down for {outage:?}"));
 }
 
 #[test]
@@ -56,14 +57,15 @@ fn a_server_is_down_for_a_while() {
 fn is_down_for_longer_than_the_lease(kind: Kind) {
     let Some(mut server) = server(kind, "a database server that is down for longer than a lease") else { return };
     let bed = bed(&server, server.port);
-    let running = in_the_middle(&bed, &["--bandwidth", SLOWLY, "--lease", "3s", "--heartbeat", "1s"]);
+    let (lease, heartbeat, outage) = in_full(("3s", "1s", OUTAGE), ("30s", "10s", Duration::from_mins(2)));
+    let running = in_the_middle(&bed, &["--bandwidth", SLOWLY, "--lease", lease, "--heartbeat", heartbeat]);
     server.kill();
-    std::thread::sleep(OUTAGE / 2);
+    std::thread::sleep(outage / 2);
     let written = in_the_stores(&bed);
-    std::thread::sleep(OUTAGE / 2);
+    std::thread::sleep(outage / 2);
     assert_eq!(in_the_stores(&bed), written, "{kind:?}: written after its lease had ended");
     server.resume();
-    went_well_after(1, &bed, running, &format!("{kind:?} down for {OUTAGE:?} with a lease of 3 s"));
+    went_well_after(1, &bed, running, &format!("{kind:?} down for {outage:?} with a lease of {lease}"));
 }
 
 /// All that lies in the target regions, and when it was written.

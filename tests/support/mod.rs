@@ -263,6 +263,11 @@ pub fn skip(test: &str, why: &str) {
     let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
 }
 
+/// Faults last as long as CI has time for; with `BACKHAUL_FAULTS_IN_FULL=1` as long as they do for operators.
+pub fn in_full<T>(scaled: T, full: T) -> T {
+    if std::env::var("BACKHAUL_FAULTS_IN_FULL").is_ok_and(|value| value == "1") { full } else { scaled }
+}
+
 /// Whether this process may mount.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
