@@ -36,7 +36,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, QueryTrait, Statement, TransactionTrait};
+use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, QueryTrait, Statement, TransactionOptions};
 use uuid::Uuid;
 
 use batch::Write;
@@ -46,6 +46,7 @@ use heartbeat::Lease;
 use writer::{Hold, Writer};
 
 use crate::share::Share;
+use crate::sql::begin;
 
 pub use checkpoint::Claim;
 pub use error::{DatabaseError, OpenError};
@@ -60,6 +61,9 @@ pub use shares::Participant;
 pub use standing::{Standing, Standings};
 pub use uploads::StoredParts;
 pub use url::{DatabaseUrl, UrlError};
+
+/// Longest wait for readers to end when all is closed.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// An open database. Cheap to clone; all clones are the same database.
 ///
@@ -162,8 +166,9 @@ impl Database {
     /// Commits what is queued, puts the WAL into the database file, closes all connections and gives the lock back.
     /// Later calls of anything but this give errors. May be called again.
     pub async fn close(&self) {
-        // Readers first: only a last connection that may write can remove the WAL. Closing them cannot lose anything.
-        let _closed = self.inner.readers.close_by_ref().await;
+        // Readers first: only a last connection that may write can remove the WAL. Closing them cannot lose anything, and
+        // one may hang at a server that does not answer.
+        let _closed = tokio::time::timeout(CLOSE_PATIENCE, self.inner.readers.close_by_ref()).await;
         if let Some(writer) = &self.inner.writer {
             writer.close().await;
         }
@@ -226,6 +231,6 @@ impl Database {
 
     /// All that is read through it is of one moment.
     async fn snapshot(&self) -> Result<DatabaseTransaction, DatabaseError> {
-        self.inner.readers.begin().await.map_err(|error| self.error(error))
+        begin(&self.inner.readers, TransactionOptions::default()).await.map_err(|error| self.error(error))
     }
 }

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -23,6 +22,7 @@ use super::runner::{self, Runner};
 use super::server;
 use super::trouble::{Trouble, trouble};
 use crate::fault;
+use crate::sql::begin;
 
 /// Operations that may wait before a caller has to.
 const QUEUE: usize = 1024;
@@ -261,7 +261,7 @@ impl Task {
             ..TransactionOptions::default()
         };
         let options = if self.connector.is_shared() { TransactionOptions::default() } else { immediate };
-        let begun = self.connection().await?.begin_with_options(options).await;
+        let begun = begin(self.connection().await?, options).await;
         let transaction = begun.map_err(|error| self.connector.error(error))?;
         let (missed, rolled_back) = match self.answered(self.execute(&transaction, batch)).await {
             Ok(answers) => {
@@ -334,7 +334,7 @@ impl Task {
         let id = runner.id();
         let connection = self.connection().await?.clone();
         let last = self.answered(async {
-            let transaction = connection.begin().await?;
+            let transaction = begin(&connection, TransactionOptions::default()).await?;
             let last = runner::last_commit(&transaction, id).await?;
             transaction.rollback().await?;
             Ok(last)

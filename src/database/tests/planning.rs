@@ -1,5 +1,8 @@
 //! Plans: rows inserted and described anew, order kept, nothing written without need.
 
+use std::task::Poll;
+
+use futures::future::join_all;
 use uuid::Uuid;
 
 use super::super::{DatabaseError, NewRun, RecordPlace, Row};
@@ -175,7 +178,34 @@ async fn runs_are_written_down_and_end_once(on: Place) {
     assert_eq!(fixture.database.last_run("three").await.expect("readable"), None);
 }
 
+/// Polls `future` a few times, and gives it up then.
+async fn given_up_after(polls: usize, future: impl Future) {
+    let (mut future, mut polled) = (Box::pin(future), 0);
+    std::future::poll_fn(|context| {
+        polled += 1;
+        if polled > polls { Poll::Ready(()) } else { future.as_mut().poll(context).map(drop) }
+    })
+    .await;
+}
+
+/// As a step's are that is cut off. sqlx (0.9) forgets a BEGIN that was sent and whose answer nobody waited for.
+async fn reads_that_are_given_up_leave_no_old_view(on: Place) {
+    let fixture = Fixture::new(on).await;
+    let planned = row("a");
+    fixture.database.save_plan(PLAN, std::slice::from_ref(&planned)).await.expect("saved");
+    for polls in (1..12).chain(1..12) {
+        // As many as there are connections, so that none is left out.
+        join_all((0..4).map(|_| given_up_after(polls, fixture.row(planned.id)))).await;
+        join_all((0..4).map(|_| async { fixture.database.parts(planned.id).await.expect("readable") })).await;
+        fixture.sql(&format!("UPDATE backups SET description = '{polls}'")).await;
+        let read = join_all((0..4).map(|_| fixture.row(planned.id))).await;
+        let texts: Vec<_> = read.into_iter().filter_map(|row| row.description).collect();
+        assert_eq!(texts, [(); 4].map(|()| polls.to_string()), "given up after {polls} polls");
+    }
+}
+
 super::on_all_databases!(
+    reads_that_are_given_up_leave_no_old_view,
     a_planned_row_comes_back_as_it_was,
     a_row_that_failed_while_planning_keeps_its_reason,
     saving_the_same_plan_again_writes_nothing,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, Func, JoinType, Order, Query, SelectStatement};
-use sea_orm::{AccessMode, ConnectionTrait, DatabaseTransaction, IsolationLevel, QueryResult, TransactionTrait};
+use sea_orm::{AccessMode, ConnectionTrait, DatabaseTransaction, IsolationLevel, QueryResult, TransactionOptions};
 
 use super::TroveDatabase;
 use super::connect::within;
@@ -13,7 +13,7 @@ use crate::catalog::trove::row::BackupRow;
 use crate::catalog::trove::versions::DatastoreVersion;
 use crate::catalog::{CatalogError, Ledger, UnreadableLine};
 use crate::failure::Failure;
-use crate::sql::Kind;
+use crate::sql::{Kind, begin};
 
 /// Rows of one statement.
 const PAGE: u64 = 2_000;
@@ -129,8 +129,12 @@ impl TroveDatabase {
     }
 
     async fn snapshot(&self) -> Result<DatabaseTransaction, Trouble> {
-        let level = Some(IsolationLevel::RepeatableRead);
-        within(self.connection.begin_with_config(level, Some(AccessMode::ReadOnly))).await
+        let options = TransactionOptions {
+            isolation_level: Some(IsolationLevel::RepeatableRead),
+            access_mode: Some(AccessMode::ReadOnly),
+            ..TransactionOptions::default()
+        };
+        within(begin(&self.connection, options)).await
     }
 
     fn unread(&self, trouble: Trouble) -> Failure {

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use sea_orm::sea_query::{
     Expr, ExprTrait, InsertStatement, OnConflict, Query, SelectStatement, SubQueryStatement, UpdateStatement,
 };
-use sea_orm::{ConnectionTrait, IsolationLevel, QueryResult, TransactionTrait};
+use sea_orm::{ConnectionTrait, IsolationLevel, QueryResult, TransactionOptions};
 use uuid::Uuid;
 
 use super::connect::within;
@@ -18,7 +18,7 @@ use crate::catalog::trove::location::Location;
 use crate::catalog::trove::new_backup::NewBackup;
 use crate::catalog::trove::quota;
 use crate::failure::{Cause, Failure};
-use crate::sql::Kind;
+use crate::sql::{Kind, begin};
 
 /// Tries of a transaction that another one was in the way of, or whose end was not heard.
 const TRIES: u32 = 8;
@@ -73,7 +73,8 @@ impl TroveDatabase {
     /// Read committed: counting a tenant's backups must not lock the rows that others are just adding.
     async fn try_register(&self, backup: &NewBackup) -> Result<(), Ended> {
         let level = Some(IsolationLevel::ReadCommitted);
-        let transaction = within(self.connection.begin_with_config(level, None)).await?;
+        let options = TransactionOptions { isolation_level: level, ..TransactionOptions::default() };
+        let transaction = within(begin(&self.connection, options)).await?;
         let id = backup.id.to_string();
         if let Some(there) = within(transaction.query_one(&row_under(&id))).await? {
             within(transaction.rollback()).await?;
