@@ -1,6 +1,6 @@
 //! One attempt to register a batch of verified copies in one target region.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
 use futures::future::try_join_all;
@@ -10,7 +10,7 @@ use super::{Ended, Engine, Ledgers, StepEnd};
 use crate::catalog::Ledger;
 use crate::database::{Claim, DatabaseError, RecordPlace, Row};
 use crate::event::Event;
-use crate::failure::{Cause, Failure};
+use crate::failure::Failure;
 use crate::regions::Access;
 use crate::register::{Entered, Parent, Registered, Registry};
 use crate::schedule::{Outcome, Ready};
@@ -69,34 +69,25 @@ async fn claimed(
     let batch = Uuid::now_v7();
     claim(engine, &mut entries, batch).await?;
     crate::fault::point("before-register");
-    let (parents, unfinished) = match parents(engine, registry, &ledger, &entries).await? {
-        Ok(found) => found,
-        Err(failure) => return failed(engine, entries, &failure).await,
-    };
-    let early = too_early(engine, &mut entries, &unfinished).await?;
-    let mut ends = registered(engine, registry, &ledger, batch, entries, &parents).await?;
+    let ends = registered(engine, registry, &ledger, batch, entries).await?;
     // After a batch that failed the catalog is asked again.
     if ends.iter().any(|end| end.outcome == Outcome::Done) {
         ledgers.lock().unwrap_or_else(PoisonError::into_inner).insert(target, ledger);
     }
-    ends.extend(early);
     Ok(ends)
 }
 
 /// Registers what was claimed.
-async fn registered(
-    engine: &Engine,
-    registry: &Registry,
-    ledger: &Ledger,
-    batch: Uuid,
-    entries: Vec<Entry>,
-    parents: &HashMap<Uuid, Parent>,
-) -> Ended {
+async fn registered(engine: &Engine, registry: &Registry, ledger: &Ledger, batch: Uuid, entries: Vec<Entry>) -> Ended {
     let mine = entries.iter().filter(|entry| entry.claim.is_some());
     let rows: Vec<&Row> = mine.map(|entry| &entry.row).collect();
+    let parents = match parents(engine, registry, ledger, &rows).await? {
+        Ok(parents) => parents,
+        Err(failure) => return failed(engine, entries, &failure).await,
+    };
     let now_ms = jiff::Timestamp::now().as_millisecond();
     let registered = tokio::select! {
-        registered = registry.register(ledger, batch, &rows, parents, now_ms) => registered,
+        registered = registry.register(ledger, batch, &rows, &parents, now_ms) => registered,
         () = engine.stop.cut_off().cancelled() => return stopped(engine, entries).await,
     };
     let Registered { done: mut recorded, mut refused } = match registered {
@@ -129,39 +120,24 @@ async fn of_other_catalogs(engine: &Engine, target: usize, entries: &mut Vec<Ent
     Ok(elsewhere.map(|entry| end(entry, Outcome::Stopped)).collect())
 }
 
-/// Those that build on what another runner has still to register are tried again a little later.
-async fn too_early(engine: &Engine, entries: &mut Vec<Entry>, unfinished: &HashSet<Uuid>) -> Ended {
-    let builds_on_it = |entry: &mut Entry| {
-        entry.claim.is_some() && entry.row.parent_id.is_some_and(|parent| unfinished.contains(&parent))
-    };
-    let early: Vec<Entry> = entries.extract_if(.., builds_on_it).collect();
-    let failure = Failure::new(Cause::TargetError, "its parent is not registered yet: another runner is at it");
-    failed(engine, early, &failure).await
-}
-
-/// The copies that those of a batch build on, as their rows say, else as the catalog does; and which rows of them are still
-/// unfinished. What is found nowhere, or is not what its record says, is left out. The inner error is one of the store.
+/// The copies that those of a batch build on: as their rows say, else as the catalog does. What is found nowhere, or is not
+/// what its record says, is left out. The inner error is one of the store.
 async fn parents(
     engine: &Engine,
     registry: &Registry,
     ledger: &Ledger,
-    entries: &[Entry],
-) -> Result<Result<(HashMap<Uuid, Parent>, HashSet<Uuid>), Failure>, DatabaseError> {
-    let (mut parents, mut unfinished) = (HashMap::new(), HashSet::new());
-    let mine = entries.iter().filter(|entry| entry.claim.is_some());
-    let mut ids: Vec<Uuid> = mine.filter_map(|entry| entry.row.parent_id).collect();
+    rows: &[&Row],
+) -> Result<Result<HashMap<Uuid, Parent>, Failure>, DatabaseError> {
+    let mut parents = HashMap::new();
+    let mut ids: Vec<Uuid> = rows.iter().filter_map(|row| row.parent_id).collect();
     ids.sort_unstable();
     ids.dedup();
     if ids.is_empty() {
-        return Ok(Ok((parents, unfinished)));
+        return Ok(Ok(parents));
     }
     for row in engine.database.rows(&ids).await? {
-        match row.state {
-            State::Completed => parents.extend(Registry::parent(&row).map(|parent| (row.id, parent))),
-            State::New | State::Building | State::Saving if engine.is_shared() => {
-                unfinished.insert(row.id);
-            }
-            _ => {}
+        if row.state == State::Completed {
+            parents.extend(Registry::parent(&row).map(|parent| (row.id, parent)));
         }
     }
     for id in ids {
@@ -169,15 +145,12 @@ async fn parents(
             continue;
         }
         match registry.recorded_parent(ledger, id).await {
-            Ok(Some(parent)) => {
-                unfinished.remove(&id);
-                parents.insert(id, parent);
-            }
+            Ok(parent) => parents.extend(parent.map(|parent| (id, parent))),
             Err(failure) if failure.cause.is_transient() => return Ok(Err(failure)),
-            Ok(None) | Err(_) => {}
+            Err(_) => {}
         }
     }
-    Ok(Ok((parents, unfinished)))
+    Ok(Ok(parents))
 }
 
 fn end(entry: Entry, outcome: Outcome) -> StepEnd {
