@@ -13,6 +13,8 @@ mod changes;
 mod copies;
 #[path = "s3/credentials.rs"]
 mod credentials;
+#[path = "s3/given_up.rs"]
+mod given_up;
 #[path = "s3/integrity.rs"]
 mod integrity;
 #[path = "s3/kills.rs"]

@@ -86,7 +86,8 @@ impl Step {
         };
         crate::fault::point("after-claim");
         self.tell_start(&job, restart);
-        let checkpoint = RowCheckpoint::new(&self.engine, self.ready.position, claim, self.row.upload_id.clone());
+        let checkpoint =
+            RowCheckpoint::new(&self.engine, self.ready.position, claim, &target, self.row.upload_id.clone());
         // Without rows of its parts another would have to begin at the first byte.
         let stop = if has_rows_of_parts(&job.layout) { &self.leave } else { self.engine.stop.draining() };
         let copied = tokio::select! {

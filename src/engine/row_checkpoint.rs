@@ -5,14 +5,15 @@ use std::sync::{Mutex, PoisonError};
 
 use super::Engine;
 use crate::copy::{Checkpoint, Part};
-use crate::database::{Claim, DatabaseError, PartRow};
-use crate::store::Upload;
+use crate::database::{Claim, Database, DatabaseError, PartRow};
+use crate::store::{Store, Target, Upload};
 
 /// What a copy has done, written down under its claim.
 pub(super) struct RowCheckpoint<'a> {
     engine: &'a Engine,
     item: u32,
     claim: Claim,
+    target: &'a Store,
     /// Bytes read from the source that no row counts yet.
     unrecorded: AtomicU64,
     /// As the row has it.
@@ -20,8 +21,14 @@ pub(super) struct RowCheckpoint<'a> {
 }
 
 impl<'a> RowCheckpoint<'a> {
-    pub(super) const fn new(engine: &'a Engine, item: u32, claim: Claim, upload_id: Option<String>) -> Self {
-        Self { engine, item, claim, unrecorded: AtomicU64::new(0), upload_id: Mutex::new(upload_id) }
+    pub(super) const fn new(
+        engine: &'a Engine,
+        item: u32,
+        claim: Claim,
+        target: &'a Store,
+        upload_id: Option<String>,
+    ) -> Self {
+        Self { engine, item, claim, target, unrecorded: AtomicU64::new(0), upload_id: Mutex::new(upload_id) }
     }
 
     pub(super) fn upload_id(&self) -> Option<String> {
@@ -42,9 +49,22 @@ impl Checkpoint for RowCheckpoint<'_> {
 
     async fn begun(&self, upload: &Upload) -> Result<bool, DatabaseError> {
         self.set_upload_id(upload);
-        match &upload.upload_id {
-            Some(upload_id) => self.engine.database.upload_begun(self.claim, upload_id).await,
-            None => Ok(true),
+        let Some(upload_id) = upload.upload_id.clone() else { return Ok(true) };
+        let (database, claim) = (self.engine.database.clone(), self.claim);
+        let (store, upload) = (self.target.clone(), upload.clone());
+        // The step may be cut off meanwhile: then this runner is the only one that knows of the upload.
+        let written = tokio::spawn(async move {
+            let written = database.upload_begun(claim, &upload_id).await;
+            if matches!(written, Ok(false) | Err(DatabaseError::LeaseEnded { .. })) {
+                tokio::spawn(abort_if_unknown(database, claim, store, upload));
+            }
+            written
+        });
+        match written.await {
+            Ok(written) => written,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The process is about to end.
+            Err(_) => Ok(false),
         }
     }
 
@@ -68,5 +88,15 @@ impl Checkpoint for RowCheckpoint<'_> {
         self.unrecorded.fetch_add(bytes, Ordering::Relaxed);
         self.engine.board.bytes_read.fetch_add(bytes, Ordering::Relaxed);
         self.engine.board.add_moving(self.item, bytes);
+    }
+}
+
+/// Aborts an upload that no row names: whoever took the row over has looked for it before it was there.
+async fn abort_if_unknown(database: Database, claim: Claim, store: Store, upload: Upload) {
+    if let Ok(rows) = database.rows(&[claim.id()]).await
+        && rows.iter().all(|row| row.upload_id != upload.upload_id)
+    {
+        // Best effort.
+        let _aborted = store.abandon(&upload).await;
     }
 }

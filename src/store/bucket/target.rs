@@ -57,21 +57,21 @@ impl Target for BucketStore {
         Ok((facts, proof))
     }
 
+    /// Whoever waits for it may give up at any moment: what is begun then is aborted.
     async fn begin(&self, key: &Key, token: &str, shape: Shape<'_>) -> Result<Upload, StoreError> {
-        let attempt = self.attempt("write", key.as_str());
-        let path = self.path("write", key)?;
-        let begin = |checksums| {
-            let path = &path;
-            self.inner.patience.call(move || self.ask_to_begin(path, token, shape.metadata, checksums))
-        };
-        let done = self.with_checksums(begin).await.map_err(|gave_up| attempt.failed(&gave_up))?;
-        fault::point("begin-after-create");
-        let id = done.value;
-        if done.repeated {
-            // The answer to an earlier try was lost, and with it the id of an upload that nobody would ever abort.
-            self.abort_uploads(&path, key, Some(&id)).await?;
+        let (store, metadata) = (self.clone(), shape.metadata.clone());
+        let upload = Upload { key: key.clone(), token: token.to_owned(), upload_id: None, parts: shape.layout.parts() };
+        let begun = tokio::spawn(async move {
+            let upload = store.create_upload(upload, &metadata).await?;
+            Ok(Unclaimed { store, upload: Some(upload) })
+        });
+        match begun.await {
+            Ok(begun) => begun.map(Unclaimed::claimed),
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => {
+                Err(self.attempt("write", key.as_str()).refused(StoreErrorKind::Lost, "the process is about to end"))
+            }
         }
-        Ok(Upload { key: key.clone(), token: token.to_owned(), upload_id: Some(id), parts: shape.layout.parts() })
     }
 
     /// Compares tags and sizes of the parts that the store lists with those that were stored.
@@ -192,7 +192,49 @@ impl Target for BucketStore {
     }
 }
 
+/// An upload that nobody knows of yet. Dropped, it is aborted.
+struct Unclaimed {
+    store: BucketStore,
+    upload: Option<Upload>,
+}
+
+impl Unclaimed {
+    fn claimed(mut self) -> Upload {
+        self.upload.take().expect("it is taken once")
+    }
+}
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        if let (Some(upload), Ok(runtime)) = (self.upload.take(), tokio::runtime::Handle::try_current()) {
+            let store = self.store.clone();
+            runtime.spawn(async move {
+                // Best effort: if it stays, the next attempt of its copy finds it by its key.
+                let _aborted = store.abandon(&upload).await;
+            });
+        }
+    }
+}
+
 impl BucketStore {
+    /// Begins `upload`, and gives it with its id.
+    async fn create_upload(&self, upload: Upload, metadata: &Metadata) -> Result<Upload, StoreError> {
+        let attempt = self.attempt("write", upload.key.as_str());
+        let path = self.path("write", &upload.key)?;
+        let begin = |checksums| {
+            let (path, token) = (&path, &*upload.token);
+            self.inner.patience.call(move || self.ask_to_begin(path, token, metadata, checksums))
+        };
+        let done = self.with_checksums(begin).await.map_err(|gave_up| attempt.failed(&gave_up))?;
+        fault::point("begin-after-create");
+        let id = done.value;
+        if done.repeated {
+            // The answer to an earlier try was lost, and with it the id of an upload that nobody would ever abort.
+            self.abort_uploads(&path, &upload.key, Some(&id)).await?;
+        }
+        Ok(Upload { upload_id: Some(id), ..upload })
+    }
+
     /// The object under the final name, if it was put together from these parts before.
     async fn ours(
         &self,
