@@ -11,6 +11,8 @@ mod bed;
 mod database_server;
 #[path = "runners/totals.rs"]
 mod totals;
+#[path = "support/witnessed.rs"]
+mod witnessed;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -61,7 +63,7 @@ fn limits_are_totals_over_runners_that_come_and_go() {
 }
 
 /// Takes out the first runner that is seen to have stored parts of what it copies.
-fn in_the_middle(bed: &Bed<'_>, runners: &mut Vec<Running>) -> Running {
+fn in_the_middle(bed: &Bed, runners: &mut Vec<Running>) -> Running {
     let mut found = None;
     wait_until("one has stored parts", || {
         found = runners.iter().position(|runner| bed.parts_of(runner.pid()) > 1);

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use backhaul::database::{Database, DatabaseUrl, Holder};
+use backhaul::lease::Terms;
+
 use super::database_proxy::Proxy;
 use super::database_server::Kind;
 use super::support::{self, Bed, in_full, wait_until};
@@ -107,6 +110,33 @@ fn replies_to_commits_are_lost_on(kind: Kind) {
 #[test]
 fn replies_to_commits_are_lost() {
     on_both(replies_to_commits_are_lost_on);
+}
+
+fn is_away_before_the_plan_is_written_down(kind: Kind) {
+    let Some(mut server) = server(kind, "a database server that is away before a plan is written down") else { return };
+    let url = DatabaseUrl::parse(&server.url(super::NAME, server.port)).expect("a URL");
+    super::block_on(async {
+        let holder = Holder::this_process("run", Some("plan"));
+        let open = || Database::open_joining(&url, &holder, Terms::DEFAULT, false);
+        let (first, second) = (open().await.expect("open"), open().await.expect("open"));
+        let lock = first.lock_plans().await.expect("free");
+        let waiting = second.lock_plans();
+        tokio::pin!(waiting);
+        let early = tokio::time::timeout(Duration::from_millis(500), &mut waiting).await;
+        assert!(early.is_err(), "{kind:?}: the first has it");
+        server.kill();
+        server.resume();
+        waiting.await.expect("there again, and the first has nothing any more").release().await;
+        lock.release().await;
+        first.close().await;
+        second.close().await;
+    });
+}
+
+/// Joined, and not yet at work.
+#[test]
+fn a_server_is_away_before_a_plan_is_written_down() {
+    on_both(is_away_before_the_plan_is_written_down);
 }
 
 /// `MariaDB` cannot undo tables: a first run that is killed leaves some, without the row that says that they are all.

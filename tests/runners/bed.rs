@@ -7,15 +7,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use backhaul::database::{Database, DatabaseUrl, Holder};
-use backhaul::lease::Terms;
-use backhaul::state::State;
-use sea_orm::{ConnectionTrait, QueryResult};
+use sea_orm::QueryResult;
 use tempfile::TempDir;
-use tokio::runtime::Runtime;
 
 use super::database_server::{DatabaseServer, Kind};
 use super::support::{Audit, BACKHAUL, Running, files, record_lines, watch};
+use super::witnessed::{Change, Witnessed};
 
 /// Of every runner here.
 pub(crate) const LEASE: Duration = Duration::from_secs(3);
@@ -24,114 +21,43 @@ const SMALL: usize = 57;
 const LARGE: usize = 3;
 const LARGE_BYTES: usize = 4 << 20;
 
-/// A database server, with a runtime to ask it.
+/// A database server.
 pub(crate) struct Server {
     process: Mutex<DatabaseServer>,
-    kind: Kind,
     made: AtomicU32,
-    runtime: Runtime,
 }
 
 impl Server {
     pub(crate) fn start(kind: Kind) -> Result<Self, String> {
-        let process = Mutex::new(DatabaseServer::start(kind)?);
-        let runtime = Runtime::new().expect("a runtime");
-        Ok(Self { process, kind, made: AtomicU32::new(0), runtime })
+        Ok(Self { process: Mutex::new(DatabaseServer::start(kind)?), made: AtomicU32::new(0) })
     }
 
-    /// A new database with Backhaul's tables.
-    fn new_database(&self) -> String {
+    /// A new database with Backhaul's tables, and a witness in it.
+    fn new_database(&self) -> Witnessed {
         let name = format!("runners_{}", self.made.fetch_add(1, Ordering::Relaxed));
-        let process = self.process.lock().expect("no panic meanwhile");
-        let (first, url) = (process.url(process.first(), process.port), process.url(&name, process.port));
-        self.runtime.block_on(async {
-            let connection = sea_orm::Database::connect(first).await.expect("it lets its root in");
-            connection.execute_unprepared(&format!("CREATE DATABASE {name}")).await.expect("made");
-            let place = DatabaseUrl::parse(&url).expect("a URL");
-            let holder = Holder::this_process("test", None);
-            let made = Database::open_writing(&place, &holder, Terms::DEFAULT, false).await.expect("made");
-            made.close().await;
-        });
-        url
-    }
-
-    const fn witness(&self) -> &'static [&'static str] {
-        match self.kind {
-            Kind::MariaDb => &[
-                "CREATE TABLE witness (number INTEGER PRIMARY KEY AUTO_INCREMENT, id VARCHAR(36), was VARCHAR(32), \
-                 is_now VARCHAR(32), old_claim BIGINT, new_claim BIGINT, old_owner VARCHAR(36), new_owner VARCHAR(36), \
-                 old_lease_left BIGINT)",
-                "CREATE TRIGGER seen AFTER UPDATE ON backups FOR EACH ROW INSERT INTO witness \
-                 (id, was, is_now, old_claim, new_claim, old_owner, new_owner, old_lease_left) VALUES \
-                 (OLD.id, OLD.state, NEW.state, OLD.claim, NEW.claim, OLD.claimed_by, NEW.claimed_by, \
-                 (SELECT lease_until_ms - CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED) FROM runners \
-                 WHERE runners.id = OLD.claimed_by))",
-            ],
-            Kind::PostgreSql => &[
-                "CREATE TABLE witness (number SERIAL, id TEXT, was TEXT, is_now TEXT, old_claim BIGINT, \
-                 new_claim BIGINT, old_owner TEXT, new_owner TEXT, old_lease_left BIGINT)",
-                "CREATE FUNCTION note() RETURNS TRIGGER LANGUAGE plpgsql AS $$ BEGIN INSERT INTO witness \
-                 (id, was, is_now, old_claim, new_claim, old_owner, new_owner, old_lease_left) VALUES \
-                 (OLD.id, OLD.state, NEW.state, OLD.claim, NEW.claim, OLD.claimed_by, NEW.claimed_by, \
-                 (SELECT lease_until_ms - CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) FROM runners \
-                 WHERE runners.id = OLD.claimed_by)); RETURN NULL; END $$",
-                "CREATE TRIGGER seen AFTER UPDATE ON backups FOR EACH ROW EXECUTE FUNCTION note()",
-            ],
-        }
+        Witnessed::make(&self.process.lock().expect("no panic meanwhile"), &name)
     }
 }
 
-/// One change of a row.
-#[derive(Debug)]
-struct Change {
-    id: String,
-    states: [State; 2],
-    claims: [i64; 2],
-    owners: [Option<String>; 2],
-    /// What was left of the lease of who had the row before, in milliseconds; none if they have left the list.
-    old_lease_left: Option<i64>,
-}
-
-impl Change {
-    fn read(row: &QueryResult) -> Self {
-        let text = |name| row.try_get_by::<String, _>(name).expect("a text");
-        let state = |name| text(name).parse().expect("a state");
-        let number = |name| row.try_get_by::<i64, _>(name).expect("a number");
-        let owner = |name| row.try_get_by::<Option<String>, _>(name).expect("an owner");
-        Self {
-            id: text("id"),
-            states: [state("was"), state("is_now")],
-            claims: [number("old_claim"), number("new_claim")],
-            owners: [owner("old_owner"), owner("new_owner")],
-            old_lease_left: row.try_get_by("old_lease_left").expect("a number"),
-        }
-    }
-
-    /// Whether somebody else has the row afterwards.
-    fn changes_hands(&self) -> bool {
-        matches!(&self.owners, [Some(old), Some(new)] if old != new)
-    }
-}
-
-pub(crate) struct Bed<'a> {
-    server: &'a Server,
+pub(crate) struct Bed {
     backups: usize,
     folder: TempDir,
-    url: String,
+    database: Witnessed,
 }
 
-impl<'a> Bed<'a> {
+impl Bed {
     /// `bandwidth` makes time for what is done to runners.
-    pub(crate) fn new(server: &'a Server, bandwidth: &str) -> Self {
+    pub(crate) fn new(server: &Server, bandwidth: &str) -> Self {
         let size = |number| if number < LARGE { LARGE_BYTES + number } else { 3_000 + 17 * number };
         let sizes: Vec<usize> = (0..LARGE + SMALL).map(size).collect();
         Self::of(server, &sizes, &format!("concurrency: 3, bandwidth: {bandwidth}"))
     }
 
     /// Backups of these sizes, copied within `limits`.
-    pub(crate) fn of(server: &'a Server, sizes: &[usize], limits: &str) -> Self {
+    pub(crate) fn of(server: &Server, sizes: &[usize], limits: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("runners-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
-        let bed = Self { server, backups: sizes.len(), folder: folder.expect("a folder"), url: server.new_database() };
+        let (folder, database) = (folder.expect("a folder"), server.new_database());
+        let bed = Self { backups: sizes.len(), folder, database };
         let source = bed.folder.path().join("one");
         std::fs::create_dir_all(&source).expect("writable");
         std::fs::create_dir_all(bed.target()).expect("writable");
@@ -153,10 +79,7 @@ impl<'a> Bed<'a> {
             plan += " }\n";
         }
         std::fs::write(bed.plan(), plan).expect("writable");
-        for statement in server.witness() {
-            bed.execute(statement);
-        }
-        watch(&bed.url);
+        watch(&bed.database.url);
         bed
     }
 
@@ -187,31 +110,17 @@ impl<'a> Bed<'a> {
     fn start(&self, mut command: Command, arguments: &[&str]) -> Running {
         let lease = format!("{}s", LEASE.as_secs());
         command.arg("run").arg(self.plan()).args(["--lease", &lease, "--heartbeat", "1s"]).args(arguments);
-        command.env("BACKHAUL_DATABASE_URL", &self.url).env_remove("BACKHAUL_FAULT");
+        command.env("BACKHAUL_DATABASE_URL", &self.database.url).env_remove("BACKHAUL_FAULT");
         command.current_dir(self.folder.path());
         Running::start(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))
     }
 
-    fn execute(&self, sql: &str) {
-        self.server.runtime.block_on(async {
-            let connection = sea_orm::Database::connect(&self.url).await.expect("it lets its root in");
-            connection.execute_unprepared(sql).await.expect(sql);
-            connection.close().await.expect("closed");
-        });
-    }
-
     fn ask(&self, sql: &str) -> Vec<QueryResult> {
-        self.server.runtime.block_on(async {
-            let connection = sea_orm::Database::connect(&self.url).await.expect("it lets its root in");
-            let question = sea_orm::Statement::from_string(connection.get_database_backend(), sql);
-            let answers = connection.query_all_raw(question).await.expect(sql);
-            connection.close().await.expect("closed");
-            answers
-        })
+        self.database.ask(sql)
     }
 
     fn count(&self, sql: &str) -> i64 {
-        self.ask(sql)[0].try_get_by_index(0).expect("a number")
+        self.database.count(sql)
     }
 
     /// Rows that a process has.
@@ -239,13 +148,9 @@ impl<'a> Bed<'a> {
         ))
     }
 
-    fn changes(&self) -> Vec<Change> {
-        self.ask("SELECT * FROM witness ORDER BY number").iter().map(Change::read).collect()
-    }
-
     /// Rows that say of anything done to them that it was not today.
     pub(crate) fn rows_of_other_days(&self) -> i64 {
-        let now = match self.server.kind {
+        let now = match self.database.kind {
             Kind::MariaDb => "CAST(UNIX_TIMESTAMP() AS SIGNED) * 1000",
             Kind::PostgreSql => "CAST(EXTRACT(EPOCH FROM now()) AS BIGINT) * 1000",
         };
@@ -256,12 +161,12 @@ impl<'a> Bed<'a> {
 
     /// Everybody who ever claimed a row.
     pub(crate) fn owners(&self) -> BTreeSet<String> {
-        self.changes().into_iter().filter_map(|change| change.owners.into_iter().nth(1).flatten()).collect()
+        self.database.owners()
     }
 
     /// How long after the end of their leases the rows of dead runners were claimed by others.
     pub(crate) fn taken_over_after(&self) -> Vec<Duration> {
-        let changes = self.changes().into_iter().filter(Change::changes_hands);
+        let changes = self.database.changes().into_iter().filter(Change::changes_hands);
         let left = changes.filter_map(|change| change.old_lease_left);
         left.map(|left| Duration::from_millis(u64::try_from(-left).expect("over"))).collect()
     }
@@ -292,7 +197,7 @@ impl<'a> Bed<'a> {
         }
         assert_eq!(records.len(), self.backups);
         assert!(records.values().all(|count| *count == 1), "recorded twice: {records:?}");
-        self.changes_are_legal();
+        self.database.changes_are_legal(self.backups);
 
         // Each death costs the parts that were under way, no more: three of each of three copies.
         let read = self.ask("SELECT CAST(SUM(bytes_read) AS CHAR(20)), CAST(SUM(bytes) AS CHAR(20)) FROM backups");
@@ -300,39 +205,13 @@ impl<'a> Bed<'a> {
             |at| read[0].try_get_by_index::<String>(at).expect("a sum").trim().parse::<u64>().expect("a number");
         let (read, size) = (number(0), number(1));
         assert!(read <= size + deaths * 9 * (1 << 20), "{read} bytes were read of {size}");
-        let audit = Audit::of(&self.url).source("one", &source).region("two", &target);
+        let audit = Audit::of(&self.database.url).source("one", &source).region("two", &target);
         audit.watched().finished().must(&["I1", "I3", "I4", "I11"]).holds("several runners");
-    }
-
-    /// Tokens only grow, states change legally, and only who has a row changes it.
-    #[track_caller]
-    fn changes_are_legal(&self) {
-        let changes = self.changes();
-        let mut completed: BTreeMap<&str, usize> = BTreeMap::new();
-        let mut copied: BTreeMap<&str, usize> = BTreeMap::new();
-        for change in &changes {
-            let ([was, is_now], [old, new]) = (change.states, change.claims);
-            assert!(new == old || new == old + 1, "{change:?}");
-            assert!(was == is_now || was.may_become(is_now), "{change:?}");
-            if change.changes_hands() {
-                assert_eq!(new, old + 1, "{change:?}");
-                assert!(change.old_lease_left.is_none_or(|left| left <= 0), "taken from a live runner: {change:?}");
-            }
-            match (was, is_now) {
-                (State::Building, State::Saving) => *copied.entry(&change.id).or_default() += 1,
-                (State::Saving, State::Completed) => *completed.entry(&change.id).or_default() += 1,
-                _ => {}
-            }
-        }
-        for done in [copied, completed] {
-            assert_eq!(done.len(), self.backups);
-            assert!(done.values().all(|times| *times == 1), "{done:?}");
-        }
     }
 }
 
 /// Runners that were killed stay in the list for people to see; those that slept have left it in the end.
-fn deaths_left(deaths: u64, bed: &Bed<'_>) -> usize {
+fn deaths_left(deaths: u64, bed: &Bed) -> usize {
     let live = bed.count("SELECT COUNT(*) FROM runners");
     usize::try_from(live).expect("small").min(usize::try_from(deaths).expect("small"))
 }

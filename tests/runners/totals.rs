@@ -65,7 +65,7 @@ impl Meter {
 
     /// Until it has ended: no more copies than there may be. What is copied and only has to be written down has no slot,
     /// so that one more may be seen for a moment.
-    fn watch(&self, bed: &Bed<'_>) {
+    fn watch(&self, bed: &Bed) {
         let mut too_many = 0;
         while !self.has_ended.load(Ordering::Relaxed) {
             self.look();

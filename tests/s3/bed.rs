@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 use backhaul::catalog::Record;
 use backhaul::copy::PARTS_IN_FLIGHT;
-use backhaul::database::{PartRow, Row};
+use backhaul::database::{DatabaseUrl, PartRow, Row};
 use backhaul::state::State;
 use bytes::Bytes;
 use tempfile::TempDir;
@@ -100,6 +100,8 @@ pub struct Options {
     pub target: s3::Options,
     /// The target speaks TLS, and only the plan's `ca_file` vouches for it.
     pub tls: bool,
+    /// The URL of a database on a server; else it is a file of the bed.
+    pub database: Option<String>,
 }
 
 impl Default for Options {
@@ -116,6 +118,7 @@ impl Default for Options {
             source: keys("AKIDSOURCE", SECRETS[0]),
             target: keys("AKIDTARGET", SECRETS[1]),
             tls: false,
+            database: None,
         }
     }
 }
@@ -176,9 +179,10 @@ impl Bed {
 
     /// Writes the whole plan, as it was at the beginning.
     pub fn write_plan(&self) {
-        let Options { verify, attempts, limits, .. } = &self.options;
+        let Options { verify, attempts, limits, database, .. } = &self.options;
+        let database = if database.is_some() { "" } else { "database: sqlite://state/bed.db\n" };
         let mut text = format!(
-            "version: 1\nname: bed\ndatabase: sqlite://state/bed.db\nregions:\n{}{}defaults: {{ to: [target], part_size: \
+            "version: 1\nname: bed\n{database}regions:\n{}{}defaults: {{ to: [target], part_size: \
              5MiB, verify: {verify} }}\nretry: {{ attempts: {attempts}, max_delay: 1s }}\n{limits}\nbackups:\n",
             Self::region("source", &self.source, self.route != Route::ToS3),
             Self::region("target", &self.target, self.route != Route::FromS3),
@@ -212,6 +216,7 @@ impl Bed {
         for name in ["BACKHAUL_FAULT", "BACKHAUL_FAULT_LOG", "BACKHAUL_DATABASE_URL", "http_proxy", "HTTP_PROXY"] {
             process.env_remove(name);
         }
+        process.envs(self.options.database.iter().map(|url| ("BACKHAUL_DATABASE_URL", url)));
         for (name, server) in [("SOURCE", &self.source), ("TARGET", &self.target)] {
             process.env(format!("{name}_ID"), server.access_key_id());
             process.env(format!("{name}_SECRET"), server.secret_access_key());
@@ -242,6 +247,9 @@ impl Bed {
     }
 
     pub fn rows(&self) -> Vec<(Row, Vec<PartRow>)> {
+        if let Some(url) = &self.options.database {
+            return support::rows_at(&DatabaseUrl::parse(url).expect("a URL")).unwrap_or_default();
+        }
         let database = self.database();
         database.exists().then(|| support::rows_in(&database)).flatten().unwrap_or_default()
     }

@@ -1,0 +1,236 @@
+//! What is done to runners and their database, by a seed.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use super::crew::{Crew, Kept, LEASE, Work, now_ms};
+use super::database_server::DatabaseServer;
+use super::outcome;
+use super::own_network::load_rules;
+use super::support::wait_until;
+use super::tell;
+
+/// Between two looks.
+const TICK: Duration = Duration::from_millis(20);
+
+/// Until the database goes down for the first time.
+const FIRST_RESTART: Duration = Duration::from_secs(3);
+
+/// A plan that takes longer is stuck.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// What can be done to one runner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    Kill,
+    Keep(Kept),
+}
+
+/// What each plan has to bear, in any order.
+const FAULTS: [Fault; 5] =
+    [Fault::Kill, Fault::Kill, Fault::Keep(Kept::Stopped), Fault::Keep(Kept::Parted), Fault::Keep(Kept::Parted)];
+
+/// What was done, and what came of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Tally {
+    pub(crate) plans: usize,
+    pub(crate) kills: usize,
+    pub(crate) stops: usize,
+    pub(crate) partitions: usize,
+    pub(crate) restarts: usize,
+    /// Longest time in which the database let nobody in.
+    pub(crate) longest_restart: Duration,
+    pub(crate) violations: usize,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { plans, kills, stops, partitions, restarts, longest_restart, violations } = self;
+        write!(
+            f,
+            "plans {plans}, kills {kills}, stops {stops}, partitions {partitions}, restarts of the database {restarts} \
+             (the longest {} ms), violations {violations}",
+            longest_restart.as_millis()
+        )
+    }
+}
+
+/// A crew, and what it still has to bear.
+struct Beset {
+    crew: Crew,
+    faults: Vec<Fault>,
+    next_at: Instant,
+    /// It bears more and more, less often; its oldest runner is never killed.
+    lasts: bool,
+}
+
+pub(crate) struct Disorder {
+    server: DatabaseServer,
+    /// Addresses at which the database cannot be reached now.
+    parted: BTreeSet<String>,
+    restart_at: Instant,
+    /// When the database was away, in milliseconds since 1970.
+    outages: Vec<(i64, i64)>,
+    random: fastrand::Rng,
+    all: Vec<Beset>,
+    is_calm: bool,
+    tally: Tally,
+}
+
+impl Disorder {
+    pub(crate) fn on(server: DatabaseServer) -> Self {
+        let seed = match std::env::var("BACKHAUL_TESTS_SEED") {
+            Ok(seed) => seed.parse().expect("BACKHAUL_TESTS_SEED is a number"),
+            Err(_) => fastrand::u64(..),
+        };
+        tell(&format!("BACKHAUL_TESTS_SEED={seed}"));
+        Self {
+            server,
+            parted: BTreeSet::new(),
+            restart_at: Instant::now() + FIRST_RESTART,
+            outages: Vec::new(),
+            random: fastrand::Rng::with_seed(seed),
+            all: Vec::new(),
+            is_calm: false,
+            tally: Tally::default(),
+        }
+    }
+
+    pub(crate) const fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// Lets crews work on plans, some at a time, until all are finished.
+    pub(crate) fn finishes(&mut self, plans: impl IntoIterator<Item = Work>, at_once: usize) {
+        let mut waiting: VecDeque<Work> = plans.into_iter().collect();
+        while !waiting.is_empty() || !self.all.is_empty() {
+            while self.all.len() < at_once
+                && let Some(work) = waiting.pop_front()
+            {
+                self.begins(&work, false);
+            }
+            self.goes_on();
+        }
+    }
+
+    /// Does nothing to anybody any more.
+    pub(crate) const fn calms(&mut self) {
+        self.is_calm = true;
+    }
+
+    /// Plans that are worked on.
+    pub(crate) const fn under_way(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Who works on the plan that lasts.
+    pub(crate) fn lasting(&self) -> Option<&Crew> {
+        self.all.iter().find(|one| one.lasts).map(|one| &one.crew)
+    }
+
+    /// Lets a crew work on one plan more.
+    pub(crate) fn begins(&mut self, work: &Work, lasts: bool) {
+        let next_at = Instant::now() + self.pause(500..2_000);
+        let faults = self.faults();
+        self.all.push(Beset { crew: Crew::new(&self.server, work), faults, next_at, lasts });
+    }
+
+    /// Lets a moment pass.
+    pub(crate) fn goes_on(&mut self) {
+        for mut one in std::mem::take(&mut self.all) {
+            if one.crew.goes_on() {
+                self.strike(&mut one);
+                self.all.push(one);
+            } else {
+                self.ended(&one.crew);
+            }
+        }
+        self.part(self.all.iter().flat_map(|one| one.crew.parted()).collect());
+        if Instant::now() >= self.restart_at && !self.is_calm {
+            self.restart();
+        }
+        std::thread::sleep(TICK);
+    }
+
+    fn faults(&mut self) -> Vec<Fault> {
+        let mut faults = FAULTS.to_vec();
+        self.random.shuffle(&mut faults);
+        faults
+    }
+
+    fn pause(&mut self, ms: std::ops::Range<u64>) -> Duration {
+        Duration::from_millis(self.random.u64(ms))
+    }
+
+    /// Does the next thing to one of them, if it is time.
+    fn strike(&mut self, one: &mut Beset) {
+        assert!(one.lasts || one.crew.began.elapsed() < PATIENCE, "stuck:\n{}", one.crew.said());
+        if self.is_calm || Instant::now() < one.next_at || one.crew.is_done() {
+            return;
+        }
+        if one.lasts && one.faults.is_empty() {
+            one.faults = self.faults();
+        }
+        let Some(fault) = one.faults.pop() else { return };
+        let mut slots = one.crew.at_large();
+        slots.retain(|slot| *slot > 0 || !one.lasts || fault != Fault::Kill);
+        let Some(slot) = self.random.choice(slots) else { return one.faults.push(fault) };
+        match fault {
+            Fault::Kill => {
+                one.crew.kill(slot);
+                self.tally.kills += 1;
+            }
+            Fault::Keep(Kept::Stopped) => {
+                one.crew.keep(slot, Kept::Stopped, LEASE + self.pause(500..2_000));
+                self.tally.stops += 1;
+            }
+            // Some end before the lease does.
+            Fault::Keep(Kept::Parted) => {
+                one.crew.keep(slot, Kept::Parted, self.pause(1_000..6_000));
+                self.tally.partitions += 1;
+            }
+        }
+        one.next_at = Instant::now() + self.pause(if one.lasts { 3_000..8_000 } else { 500..1_500 });
+    }
+
+    /// Lets the network lose what goes to the database by these addresses, and what comes back.
+    fn part(&mut self, parted: BTreeSet<String>) {
+        if parted == self.parted {
+            return;
+        }
+        let port = self.server.port;
+        let rules = parted.iter().map(|address| {
+            format!("ip daddr {address} tcp dport {port} drop\nip saddr {address} tcp sport {port} drop\n")
+        });
+        load_rules(&format!(
+            "flush ruleset\ntable ip parted {{\nchain arriving {{\ntype filter hook input priority 0; policy accept;\n{}}}\n}}\n",
+            rules.collect::<String>()
+        ));
+        self.parted = parted;
+    }
+
+    /// Ends the database in the middle of whatever it does, and starts it again.
+    fn restart(&mut self) {
+        let (from_ms, began) = (now_ms(), Instant::now());
+        self.server.stop();
+        self.server.resume();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let asked = || runtime.block_on(self.server.number(self.server.first(), "SELECT CAST(1 AS BIGINT)"));
+        wait_until("the database is there again", || asked().is_some());
+        self.outages.push((from_ms, now_ms()));
+        self.tally.restarts += 1;
+        self.tally.longest_restart = self.tally.longest_restart.max(began.elapsed());
+        self.restart_at = Instant::now() + self.pause(2_000..5_000);
+    }
+
+    /// Looks at what a crew leaves.
+    fn ended(&mut self, crew: &Crew) {
+        self.tally.plans += 1;
+        if catch_unwind(AssertUnwindSafe(|| outcome::is_right(crew, &self.outages))).is_err() {
+            self.tally.violations += 1;
+            tell(&crew.said());
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What must be true of a plan whose runners have all ended, whatever was done to them.
+
+use std::collections::BTreeMap;
+
+use super::bed::{BUCKET, SECRETS, transfers};
+use super::crew::{Crew, LEASE};
+use super::s3::Operation;
+
+/// What is left of a lease when its holder stops: a tenth.
+const MARGIN_MS: i64 = 300;
+
+/// A shorter outage of the database costs nobody a lease: each is renewed every second, and lasts for three.
+const SHORT_MS: i64 = 1_000;
+
+/// Fails with what is wrong.
+#[track_caller]
+pub(crate) fn is_right(crew: &Crew, outages: &[(i64, i64)]) {
+    runners_ended_well(crew, outages);
+    let what = "in the end";
+    crew.bed.is_complete(what);
+    is_published_once(crew);
+    is_recorded_once(crew);
+    let open = crew.database.count("SELECT COUNT(*) FROM backups WHERE state <> 'COMPLETED' OR claimed_by IS NOT NULL");
+    assert_eq!(open, 0, "rows are not COMPLETED, or claimed");
+    crew.database.changes_are_legal(crew.bed.objects.len());
+    // Only what was under way when something was done to its reader is read and sent again.
+    crew.bed.bytes_at_most(crew.disturbances(), what);
+    leases_were_kept(crew, outages);
+}
+
+/// Exit 0; or killed; or parted from the database for too long; or they came while it was away, and were sent away.
+#[track_caller]
+fn runners_ended_well(crew: &Crew, outages: &[(i64, i64)]) {
+    for gone in &crew.gone {
+        let said = &gone.said;
+        assert!(!said.contains("panicked at"), "a panic: {gone:?}");
+        assert!(!SECRETS.iter().any(|secret| said.contains(secret)), "a secret was said: {gone:?}");
+        let was_sent_away = said.contains("nothing was touched; run the same command again") && !outages.is_empty();
+        let is_excused = was_sent_away || crew.was_away(gone.pid, 0, i64::MAX);
+        let ended_well = gone.code == Some(0) || gone.was_killed || (gone.code == Some(6) && is_excused);
+        assert!(ended_well, "{gone:?}");
+    }
+}
+
+/// Each object was made visible by one request. (One whose answer nobody waited for may have done it.)
+#[track_caller]
+fn is_published_once(crew: &Crew) {
+    let publishing = transfers(&crew.bed.target, &[Operation::PutObject, Operation::CompleteMultipartUpload]);
+    let mut published: BTreeMap<&str, [usize; 2]> = BTreeMap::new();
+    for request in &publishing {
+        let [succeeded, unanswered] = published.entry(&request.key).or_default();
+        *succeeded += usize::from(request.succeeded());
+        *unanswered += usize::from(request.status.is_none());
+    }
+    for object in &crew.bed.objects {
+        let [succeeded, unanswered] = published.get(object.name.as_str()).copied().unwrap_or_default();
+        let is_once = succeeded == 1 || (succeeded == 0 && unanswered > 0);
+        assert!(is_once, "`{}` was published by {succeeded} requests, {unanswered} had no answer", object.name);
+    }
+    assert_eq!(crew.bed.target.open_uploads(BUCKET), [], "open uploads");
+}
+
+#[track_caller]
+fn is_recorded_once(crew: &Crew) {
+    let mut lines: BTreeMap<_, usize> = BTreeMap::new();
+    for record in crew.bed.records() {
+        *lines.entry(record.id).or_default() += 1;
+    }
+    assert_eq!(lines.len(), crew.bed.objects.len(), "records");
+    assert!(lines.values().all(|count| *count == 1), "recorded twice: {lines:?}");
+}
+
+/// Nobody lost a lease, or said so, to whom nothing was done, however busy all were.
+#[track_caller]
+fn leases_were_kept(crew: &Crew, outages: &[(i64, i64)]) {
+    let was_long = |(from, until): &(i64, i64)| until - from > SHORT_MS;
+    let lease_ms = i64::try_from(LEASE.as_millis()).expect("short");
+    let mut pids = BTreeMap::new();
+    for taken in crew.database.leases() {
+        pids.insert(taken.runner.clone(), taken.pid);
+        let Some(left_ms) = taken.left_ms.filter(|left| *left <= MARGIN_MS) else { continue };
+        let since_ms = taken.at_ms - lease_ms + left_ms.min(0);
+        let was_out =
+            |(from, until): &(i64, i64)| until - from > SHORT_MS && *from <= taken.at_ms && since_ms <= *until;
+        let is_excused = crew.was_away(taken.pid, since_ms, taken.at_ms) || outages.iter().any(was_out);
+        assert!(is_excused, "a lease was lost by a runner to whom nothing was done: {taken:?}");
+    }
+    for gone in crew.gone.iter().filter(|gone| gone.said.contains("lease ended")) {
+        let is_excused = crew.was_away(gone.pid, 0, i64::MAX) || outages.iter().any(was_long);
+        assert!(is_excused, "a runner to whom nothing was done lost its lease: {gone:?}");
+    }
+    let killed: Vec<u32> = crew.gone.iter().filter(|gone| gone.was_killed).map(|gone| gone.pid).collect();
+    for change in crew.database.changes().iter().filter(|change| change.changes_hands()) {
+        let owner = pids[change.owners[0].as_ref().expect("it had one")];
+        let is_excused = killed.contains(&owner) || crew.was_away(owner, 0, i64::MAX);
+        assert!(
+            is_excused || outages.iter().any(was_long),
+            "taken from a runner to whom nothing was done, {owner}: {change:?}"
+        );
+    }
+}
