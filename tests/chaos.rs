@@ -19,6 +19,8 @@ mod outcome;
 mod own_network;
 #[path = "support/s3/mod.rs"]
 mod s3;
+#[path = "chaos/sentry.rs"]
+mod sentry;
 #[path = "chaos/soak.rs"]
 mod soak;
 #[path = "support/witnessed.rs"]

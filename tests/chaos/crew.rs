@@ -64,6 +64,8 @@ pub(crate) struct Crew {
     pub(crate) bed: Bed,
     pub(crate) database: Witnessed,
     pub(crate) began: Instant,
+    /// The same, in milliseconds since 1970.
+    pub(crate) began_ms: i64,
     pub(crate) gone: Vec<Gone>,
     number: usize,
     slots: [Option<Runner>; SLOTS],
@@ -86,6 +88,7 @@ impl Crew {
             bed: Bed::with(Route::Between, work.objects.clone(), options),
             database,
             began: Instant::now(),
+            began_ms: now_ms(),
             gone: Vec::new(),
             number: work.number,
             slots: [const { None }; SLOTS],

@@ -5,10 +5,11 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use super::crew::{Crew, Kept, LEASE, Work, now_ms};
+use super::crew::{Crew, Kept, LEASE, Work};
 use super::database_server::DatabaseServer;
 use super::outcome;
 use super::own_network::load_rules;
+use super::sentry::Sentry;
 use super::support::wait_until;
 use super::tell;
 
@@ -71,8 +72,7 @@ pub(crate) struct Disorder {
     /// Addresses at which the database cannot be reached now.
     parted: BTreeSet<String>,
     restart_at: Instant,
-    /// When the database was away, in milliseconds since 1970.
-    outages: Vec<(i64, i64)>,
+    sentry: Sentry,
     random: fastrand::Rng,
     all: Vec<Beset>,
     is_calm: bool,
@@ -86,11 +86,12 @@ impl Disorder {
             Err(_) => fastrand::u64(..),
         };
         tell(&format!("BACKHAUL_TESTS_SEED={seed}"));
+        let sentry = Sentry::at(server.url(server.first(), server.port));
         Self {
             server,
             parted: BTreeSet::new(),
             restart_at: Instant::now() + FIRST_RESTART,
-            outages: Vec::new(),
+            sentry,
             random: fastrand::Rng::with_seed(seed),
             all: Vec::new(),
             is_calm: false,
@@ -213,13 +214,12 @@ impl Disorder {
 
     /// Ends the database in the middle of whatever it does, and starts it again.
     fn restart(&mut self) {
-        let (from_ms, began) = (now_ms(), Instant::now());
+        let began = Instant::now();
         self.server.stop();
         self.server.resume();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let asked = || runtime.block_on(self.server.number(self.server.first(), "SELECT CAST(1 AS BIGINT)"));
         wait_until("the database is there again", || asked().is_some());
-        self.outages.push((from_ms, now_ms()));
         self.tally.restarts += 1;
         self.tally.longest_restart = self.tally.longest_restart.max(began.elapsed());
         self.restart_at = Instant::now() + self.pause(2_000..5_000);
@@ -228,7 +228,9 @@ impl Disorder {
     /// Looks at what a crew leaves.
     fn ended(&mut self, crew: &Crew) {
         self.tally.plans += 1;
-        if catch_unwind(AssertUnwindSafe(|| outcome::is_right(crew, &self.outages))).is_err() {
+        let mut silences = self.sentry.silences();
+        silences.retain(|(_, until_ms)| *until_ms >= crew.began_ms);
+        if catch_unwind(AssertUnwindSafe(|| outcome::is_right(crew, &silences))).is_err() {
             self.tally.violations += 1;
             tell(&crew.said());
         }
