@@ -226,6 +226,22 @@ const PLANTS_OF_OWNERS: [Plant; 2] = [
 
 const OF_PARENT: &str = "WHERE location = 'a/full.xbstream.gz' AND region = 'two'";
 
+/// In one statement, which began before: as where it had to wait for the row.
+fn takes_from_a_sleeper_who_comes_back(bed: &Bed) {
+    let insert = |name: &str| {
+        let columns = "id, command, host, pid, started_ms, lease_until_ms";
+        format!("INSERT INTO runners ({columns}) VALUES ('{name}', 'run', 'h', 1, 1, 1)")
+    };
+    let take = |name: &str, first: &str| {
+        format!("{first} UPDATE backups SET claimed_by = '{name}', claim = claim + 1 {OF_PARENT}")
+    };
+    let wakes = format!("WITH wakes AS (UPDATE runners SET lease_until_ms = {} WHERE id = 'sleeper')", 1_i64 << 50);
+    let give_back = format!("UPDATE backups SET claimed_by = NULL {OF_PARENT}");
+    let gone = "DELETE FROM runners WHERE id IN ('sleeper', 'taker')".to_owned();
+    let statements = [insert("sleeper"), insert("taker"), take("sleeper", ""), take("taker", &wakes), give_back, gone];
+    execute(&bed.database_text(), &statements);
+}
+
 /// Two whose leases are over.
 fn runners(bed: &Bed) {
     let insert = |name: &str| {
@@ -248,6 +264,11 @@ fn what_is_planted_is_found_on(kind: Kind) {
     bed.run().expect(0);
     let Some(findings) = look(&bed) else { return };
     assert_eq!(findings.violations, [""; 0], "{kind:?}");
+    if kind == Kind::PostgreSql {
+        takes_from_a_sleeper_who_comes_back(&bed);
+        let findings = look(&bed).expect("it could look before");
+        assert_eq!(findings.violations, [""; 0], "{kind:?}");
+    }
     let rows = (bed.layout.objects().len() * TARGETS.len()) as u64;
     // Each row is planned, begun, copied, claimed and registered.
     assert!(findings.checked["I12"] >= 4 * rows, "{kind:?}: {findings:?}");

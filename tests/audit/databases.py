@@ -10,13 +10,14 @@ BACKUPS = (
     "id, region, location, state, parent_id, source_region, source_location, bytes, sha256, verified, upload_token, "
     "record, claim, claimed_by, changed_ms"
 )
-_COLUMNS = "event, at_ms, connection, id, old_state, new_state, old_claim, new_claim, old_by, new_by, lease_until_ms"
-_TYPES = """event VARCHAR(8) NOT NULL, at_ms BIGINT NOT NULL, connection BIGINT NOT NULL, id VARCHAR(36) NOT NULL,
-    old_state VARCHAR(32), new_state VARCHAR(32), old_claim BIGINT, new_claim BIGINT, old_by VARCHAR(36),
+_COLUMNS = "event, begun_ms, at_ms, connection, id, old_state, new_state, old_claim, new_claim, old_by, new_by, lease_until_ms"
+_TYPES = """event VARCHAR(8) NOT NULL, begun_ms BIGINT NOT NULL, at_ms BIGINT NOT NULL, connection BIGINT NOT NULL,
+    id VARCHAR(36) NOT NULL, old_state VARCHAR(32), new_state VARCHAR(32), old_claim BIGINT, new_claim BIGINT, old_by VARCHAR(36),
     new_by VARCHAR(36), lease_until_ms BIGINT"""
 _LEASE = "(SELECT lease_until_ms FROM runners WHERE runners.id = OLD.claimed_by)"
 # Table, event, and what is written down of it. A runner counts its commits as the last thing in each transaction: so it
-# is known who has made the changes before it on the same connection.
+# is known who has made the changes before it on the same connection. Of leases only those are written down that are taken
+# anew after they were over.
 _TRIGGERS = [
     ("backups", "INSERT", "NEW.id, NULL, NEW.state, NULL, NEW.claim, NULL, NEW.claimed_by, NULL"),
     (
@@ -26,7 +27,9 @@ _TRIGGERS = [
     ),
     ("backups", "DELETE", f"OLD.id, OLD.state, NULL, OLD.claim, NULL, OLD.claimed_by, NULL, {_LEASE}"),
     ("commits", "UPDATE", "NEW.runner_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL"),
+    ("runners", "UPDATE", "NEW.id, NULL, NULL, NULL, NULL, NULL, NULL, OLD.lease_until_ms"),
 ]
+_WORDS = {"commits": "COMMIT", "runners": "ANEW"}
 
 
 class CannotLook(Exception):
@@ -36,11 +39,15 @@ class CannotLook(Exception):
 class Database:
     """What all three have in common: `read`, which answers several questions, and `execute` are each one's own."""
 
-    now = number = connection_id = tables = ""
+    now = begun = number = connection_id = tables = ""
 
     def has(self, table):
         [tables] = self.read(self.tables)
         return table in {row["name"] for row in tables}
+
+    @property
+    def anew(self):
+        return f"OLD.lease_until_ms <= {self.now} AND NEW.lease_until_ms > {self.now}"
 
     def watch(self):
         """Makes the table of changes and its triggers, and writes down what is there already. Does nothing twice."""
@@ -49,19 +56,20 @@ class Database:
         self.execute(f"CREATE TABLE {CHANGES} (number {self.number}, {_TYPES})")
         into = f"INSERT INTO {CHANGES} ({_COLUMNS})"
         for table, event, values in _TRIGGERS:
-            word = "COMMIT" if table == "commits" else event
-            insert = f"{into} VALUES ('{word}', {self.now}, {self.connection_id}, {values})"
+            noted = f"'{_WORDS.get(table, event)}', {self.begun}, {self.now}, {self.connection_id}, {values}"
+            which = f" FROM (SELECT 1 AS one) AS once WHERE {self.anew}" if table == "runners" else ""
+            insert = f"{into} SELECT {noted}{which}"
             for statement in self.trigger(f"audit_{table}_{event}".lower(), table, event, insert):
                 self.execute(statement)
         there = "id, NULL, state, NULL, claim, NULL, claimed_by, NULL"
-        self.execute(f"{into} SELECT 'INSERT', {self.now}, 0, {there} FROM backups")
+        self.execute(f"{into} SELECT 'INSERT', {self.begun}, {self.now}, 0, {there} FROM backups")
 
     def trigger(self, name, table, event, insert):
         return [f"CREATE TRIGGER {name} AFTER {event} ON {table} FOR EACH ROW {insert}"]
 
 
 class Sqlite(Database):
-    now = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+    now = begun = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
     number = "INTEGER PRIMARY KEY AUTOINCREMENT"
     connection_id = "0"
     tables = "SELECT name FROM sqlite_master WHERE type = 'table'"

@@ -34,6 +34,7 @@ class Server(Database):
 
 class Postgres(Server):
     now = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
+    begun = "CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000 AS BIGINT)"
     number = "BIGSERIAL PRIMARY KEY"
     connection_id = "pg_backend_pid()"
     tables = "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = current_schema()"
@@ -59,6 +60,7 @@ class Postgres(Server):
 
 class MariaDb(Server):
     now = "CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)"
+    begun = "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)"
     number = "BIGINT AUTO_INCREMENT PRIMARY KEY"
     connection_id = "CONNECTION_ID()"
     tables = "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = DATABASE()"

@@ -20,30 +20,31 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const MARIADB: &[&str] = &[
     "CREATE TABLE witness (number INTEGER PRIMARY KEY AUTO_INCREMENT, id VARCHAR(36), was VARCHAR(32), \
      is_now VARCHAR(32), old_claim BIGINT, new_claim BIGINT, old_owner VARCHAR(36), new_owner VARCHAR(36), \
-     old_lease_left BIGINT)",
+     begun_ms BIGINT, old_lease_left BIGINT)",
     "CREATE TRIGGER seen AFTER UPDATE ON backups FOR EACH ROW INSERT INTO witness \
-     (id, was, is_now, old_claim, new_claim, old_owner, new_owner, old_lease_left) VALUES \
+     (id, was, is_now, old_claim, new_claim, old_owner, new_owner, begun_ms, old_lease_left) VALUES \
      (OLD.id, OLD.state, NEW.state, OLD.claim, NEW.claim, OLD.claimed_by, NEW.claimed_by, \
-     (SELECT lease_until_ms - CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED) FROM runners \
+     CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED), (SELECT lease_until_ms - CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED) FROM runners \
      WHERE runners.id = OLD.claimed_by))",
     "CREATE TABLE leases (number INTEGER PRIMARY KEY AUTO_INCREMENT, runner VARCHAR(36), pid BIGINT, at_ms BIGINT, \
      lease_left BIGINT)",
     "CREATE TRIGGER entered AFTER INSERT ON runners FOR EACH ROW INSERT INTO leases (runner, pid, at_ms) \
      VALUES (NEW.id, NEW.pid, CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED))",
     "CREATE TRIGGER renewed AFTER UPDATE ON runners FOR EACH ROW INSERT INTO leases (runner, pid, at_ms, lease_left) \
-     VALUES (NEW.id, NEW.pid, CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED), \
-     OLD.lease_until_ms - CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED))",
+     SELECT NEW.id, NEW.pid, CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED), \
+     OLD.lease_until_ms - CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED) FROM DUAL \
+     WHERE NEW.lease_until_ms <> OLD.lease_until_ms",
 ];
 
 const POSTGRESQL: &[&str] = &[
     "CREATE FUNCTION now_ms() RETURNS BIGINT LANGUAGE sql AS \
      $$ SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) $$",
     "CREATE TABLE witness (number SERIAL, id TEXT, was TEXT, is_now TEXT, old_claim BIGINT, new_claim BIGINT, \
-     old_owner TEXT, new_owner TEXT, old_lease_left BIGINT)",
+     old_owner TEXT, new_owner TEXT, begun_ms BIGINT, old_lease_left BIGINT)",
     "CREATE FUNCTION note() RETURNS TRIGGER LANGUAGE plpgsql AS $$ BEGIN INSERT INTO witness \
-     (id, was, is_now, old_claim, new_claim, old_owner, new_owner, old_lease_left) VALUES \
+     (id, was, is_now, old_claim, new_claim, old_owner, new_owner, begun_ms, old_lease_left) VALUES \
      (OLD.id, OLD.state, NEW.state, OLD.claim, NEW.claim, OLD.claimed_by, NEW.claimed_by, \
-     (SELECT lease_until_ms - now_ms() FROM runners WHERE runners.id = OLD.claimed_by)); RETURN NULL; END $$",
+     CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000 AS BIGINT), (SELECT lease_until_ms - now_ms() FROM runners WHERE runners.id = OLD.claimed_by)); RETURN NULL; END $$",
     "CREATE TRIGGER seen AFTER UPDATE ON backups FOR EACH ROW EXECUTE FUNCTION note()",
     "CREATE TABLE leases (number SERIAL, runner TEXT, pid BIGINT, at_ms BIGINT, lease_left BIGINT)",
     "CREATE FUNCTION note_entry() RETURNS TRIGGER LANGUAGE plpgsql AS $$ BEGIN INSERT INTO leases \
@@ -52,7 +53,7 @@ const POSTGRESQL: &[&str] = &[
     "CREATE FUNCTION note_renewal() RETURNS TRIGGER LANGUAGE plpgsql AS $$ BEGIN INSERT INTO leases \
      (runner, pid, at_ms, lease_left) VALUES (NEW.id, NEW.pid, now_ms(), OLD.lease_until_ms - now_ms()); \
      RETURN NULL; END $$",
-    "CREATE TRIGGER renewed AFTER UPDATE ON runners FOR EACH ROW EXECUTE FUNCTION note_renewal()",
+    "CREATE TRIGGER renewed AFTER UPDATE OF lease_until_ms ON runners FOR EACH ROW EXECUTE FUNCTION note_renewal()",
 ];
 
 /// One change of a row.
@@ -62,7 +63,9 @@ pub(crate) struct Change {
     pub(crate) states: [State; 2],
     pub(crate) claims: [i64; 2],
     pub(crate) owners: [Option<String>; 2],
-    /// What was left of the lease of who had the row before, in milliseconds; none if they have left the list.
+    /// When the statement began, which looked at the lease of who had the row before it could have the row.
+    pub(crate) begun_ms: i64,
+    /// What was left of that lease afterwards, in milliseconds; none if they have left the list.
     pub(crate) old_lease_left: Option<i64>,
 }
 
@@ -77,6 +80,7 @@ impl Change {
             states: [state("was"), state("is_now")],
             claims: [number("old_claim"), number("new_claim")],
             owners: [owner("old_owner"), owner("new_owner")],
+            begun_ms: number("begun_ms"),
             old_lease_left: row.try_get_by("old_lease_left").expect("a number"),
         }
     }
@@ -99,6 +103,11 @@ pub(crate) struct LeaseTaken {
 }
 
 impl LeaseTaken {
+    /// Whether the one before was: then this one is taken anew.
+    pub(crate) fn was_over(&self) -> bool {
+        self.left_ms.is_some_and(|left| left <= 0)
+    }
+
     fn read(row: &QueryResult) -> Self {
         let number = |name| row.try_get_by::<i64, _>(name).expect("a number");
         Self {
@@ -193,7 +202,10 @@ impl Witnessed {
     /// once and completed once.
     #[track_caller]
     pub(crate) fn changes_are_legal(&self, rows: usize) {
-        let changes = self.changes();
+        let (changes, leases) = (self.changes(), self.leases());
+        let taken_anew = |runner: &String, since_ms: i64| {
+            leases.iter().any(|taken| taken.runner == *runner && taken.was_over() && taken.at_ms >= since_ms)
+        };
         let mut completed: BTreeMap<&str, usize> = BTreeMap::new();
         let mut copied: BTreeMap<&str, usize> = BTreeMap::new();
         for change in &changes {
@@ -202,7 +214,10 @@ impl Witnessed {
             assert!(was == is_now || was.may_become(is_now), "{change:?}");
             if change.changes_hands() {
                 assert_eq!(new, old + 1, "{change:?}");
-                assert!(change.old_lease_left.is_none_or(|left| left <= 0), "taken from a live runner: {change:?}");
+                let old_owner = change.owners[0].as_ref().expect("it had one");
+                let was_over =
+                    change.old_lease_left.is_none_or(|left| left <= 0) || taken_anew(old_owner, change.begun_ms);
+                assert!(was_over, "taken from a live runner: {change:?}");
             }
             match (was, is_now) {
                 (State::Building, State::Saving) => *copied.entry(&change.id).or_default() += 1,
