@@ -3,19 +3,22 @@
 
 #[path = "s3/bed.rs"]
 mod bed;
-#[path = "lossy_network/network.rs"]
-mod network;
+#[path = "support/own_network.rs"]
+mod own_network;
 #[path = "support/s3/mod.rs"]
 mod s3;
 mod support;
+#[path = "lossy_network/way.rs"]
+mod way;
 
 use std::time::{Duration, Instant};
 
 use Operation::{CompleteMultipartUpload, CreateMultipartUpload, GetObject, UploadPart};
 use bed::{Bed, Object, Options, PART, Route, honest, one};
-use network::in_own_network;
+use own_network::in_own_network;
 use s3::{Gate, On, Operation, Request, S3Server, What};
 use support::{Output, Running, wait_until};
+use way::Way;
 
 const KEY: &str = "only.xbstream.gz";
 
@@ -116,7 +119,7 @@ fn three_of_ten_packets_are_lost() {
         for_all([Route::ToS3, Route::FromS3], |route| {
             let objects = vec![Object::new("large.xbstream.gz", PART + 100_000), Object::new("small.bin", 50_000)];
             let bed = Bed::with(route, objects, attempts(50));
-            let ways = [&bed.source, &bed.target].map(|server| network.way_to(server.port()));
+            let ways = [&bed.source, &bed.target].map(|server| Way::to(server.port(), network));
             for way in &ways {
                 way.loses_three_of_ten();
             }
@@ -138,7 +141,7 @@ fn answers_are_lost() {
     in_own_network("answers_are_lost", |network| {
         for_all([GetObject, CreateMultipartUpload, UploadPart, CompleteMultipartUpload], |operation| {
             let mut midway = Midway::of(operation, attempts(20));
-            let way = network.way_to(midway.server().port());
+            let way = Way::to(midway.server().port(), network);
             way.loses_answers();
             midway.go_on();
             wait_until("it connects anew", || way.packets().opening > 0);
@@ -155,7 +158,7 @@ fn connections_are_half_open() {
     in_own_network("connections_are_half_open", |network| {
         for_all([GetObject, UploadPart, CompleteMultipartUpload], |operation| {
             let mut midway = Midway::of(operation, attempts(20));
-            let way = network.way_to(midway.server().port());
+            let way = Way::to(midway.server().port(), network);
             way.kills_connections();
             midway.server().close();
             midway.server().reopen();
@@ -174,7 +177,7 @@ fn a_store_is_gone_for_good() {
         for_all(operations, |(operation, doing)| {
             let mut midway = Midway::of(operation, attempts(1));
             let port = midway.server().port();
-            let way = network.way_to(port);
+            let way = Way::to(port, network);
             way.loses_all();
             midway.go_on();
             let output = ended(midway.running);
@@ -198,7 +201,7 @@ fn a_store_was_gone_before() {
     in_own_network("a_store_was_gone_before", |network| {
         let bed = Bed::with(Route::Between, one(100_000), attempts(1));
         let port = bed.source.port();
-        let way = network.way_to(port);
+        let way = Way::to(port, network);
         way.loses_all();
         let output = ended(bed.start());
         assert_eq!(output.code, Some(6), "{output}");

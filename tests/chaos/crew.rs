@@ -82,8 +82,13 @@ impl Crew {
     pub(crate) fn new(server: &DatabaseServer, work: &Work) -> Self {
         let database = Witnessed::make(server, &format!("chaos_{}", work.number));
         let limits = format!("limits: {{ concurrency: 6, bandwidth: {}KiB/s }}", work.bytes_per_second >> 10);
-        let options =
-            Options { attempts: 10, limits: limits.leak(), database: Some(database.url.clone()), ..Options::default() };
+        let options = Options {
+            attempts: 10,
+            timeout: "1m",
+            limits: limits.leak(),
+            database: Some(database.url.clone()),
+            ..Options::default()
+        };
         Self {
             bed: Bed::with(Route::Between, work.objects.clone(), options),
             database,
@@ -122,6 +127,11 @@ impl Crew {
         command.env("BACKHAUL_DATABASE_URL", self.database.url.replace("127.0.0.1", &self.address(slot)));
         command.stdout(said.try_clone().expect("writable")).stderr(said);
         Runner { running: Running::start(&mut command), log, was_killed: false, kept: None }
+    }
+
+    /// Whether anything is copied.
+    pub(crate) fn has_begun(&self) -> bool {
+        !self.bed.copies().is_empty()
     }
 
     /// Whether somebody has said that all is done.

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::crew::{Crew, Kept, LEASE, Work};
 use super::database_server::DatabaseServer;
-use super::outcome;
-use super::own_network::load_rules;
+use super::outcome::{Leases, is_right};
+use super::own_network::Network;
 use super::sentry::Sentry;
 use super::support::wait_until;
 use super::tell;
@@ -16,22 +16,26 @@ use super::tell;
 /// Between two looks.
 const TICK: Duration = Duration::from_millis(20);
 
-/// Until the database goes down for the first time.
-const FIRST_RESTART: Duration = Duration::from_secs(3);
-
 /// A plan that takes longer is stuck.
-const PATIENCE: Duration = Duration::from_mins(5);
+const PATIENCE: Duration = Duration::from_mins(10);
 
-/// What can be done to one runner.
+/// What can be done to one runner, or to the database of all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     Kill,
     Keep(Kept),
+    Restart,
 }
 
 /// What each plan has to bear, in any order.
-const FAULTS: [Fault; 5] =
-    [Fault::Kill, Fault::Kill, Fault::Keep(Kept::Stopped), Fault::Keep(Kept::Parted), Fault::Keep(Kept::Parted)];
+const FAULTS: [Fault; 6] = [
+    Fault::Kill,
+    Fault::Kill,
+    Fault::Keep(Kept::Stopped),
+    Fault::Keep(Kept::Parted),
+    Fault::Keep(Kept::Parted),
+    Fault::Restart,
+];
 
 /// What was done, and what came of it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -43,16 +47,19 @@ pub(crate) struct Tally {
     pub(crate) restarts: usize,
     /// Longest time in which the database let nobody in.
     pub(crate) longest_restart: Duration,
+    pub(crate) leases: Leases,
     pub(crate) violations: usize,
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { plans, kills, stops, partitions, restarts, longest_restart, violations } = self;
+        let Self { plans, kills, stops, partitions, restarts, longest_restart, leases, violations } = self;
+        let Leases { renewed, lost, lost_in_silence } = leases;
         write!(
             f,
             "plans {plans}, kills {kills}, stops {stops}, partitions {partitions}, restarts of the database {restarts} \
-             (the longest {} ms), violations {violations}",
+             (the longest {} ms), leases renewed {renewed}, lost by who was kept from the database {lost}, and by others \
+             while it answered nobody {lost_in_silence}, violations {violations}",
             longest_restart.as_millis()
         )
     }
@@ -62,16 +69,17 @@ impl fmt::Display for Tally {
 struct Beset {
     crew: Crew,
     faults: Vec<Fault>,
-    next_at: Instant,
+    /// None until something is copied: who has not begun has nothing to lose.
+    next_at: Option<Instant>,
     /// It bears more and more, less often; its oldest runner is never killed.
     lasts: bool,
 }
 
-pub(crate) struct Disorder {
+pub(crate) struct Disorder<'network> {
+    network: &'network Network,
     server: DatabaseServer,
     /// Addresses at which the database cannot be reached now.
     parted: BTreeSet<String>,
-    restart_at: Instant,
     sentry: Sentry,
     random: fastrand::Rng,
     all: Vec<Beset>,
@@ -79,8 +87,8 @@ pub(crate) struct Disorder {
     tally: Tally,
 }
 
-impl Disorder {
-    pub(crate) fn on(server: DatabaseServer) -> Self {
+impl<'network> Disorder<'network> {
+    pub(crate) fn on(server: DatabaseServer, network: &'network Network) -> Self {
         let seed = match std::env::var("BACKHAUL_TESTS_SEED") {
             Ok(seed) => seed.parse().expect("BACKHAUL_TESTS_SEED is a number"),
             Err(_) => fastrand::u64(..),
@@ -88,9 +96,9 @@ impl Disorder {
         tell(&format!("BACKHAUL_TESTS_SEED={seed}"));
         let sentry = Sentry::at(server.url(server.first(), server.port));
         Self {
+            network,
             server,
             parted: BTreeSet::new(),
-            restart_at: Instant::now() + FIRST_RESTART,
             sentry,
             random: fastrand::Rng::with_seed(seed),
             all: Vec::new(),
@@ -133,9 +141,8 @@ impl Disorder {
 
     /// Lets a crew work on one plan more.
     pub(crate) fn begins(&mut self, work: &Work, lasts: bool) {
-        let next_at = Instant::now() + self.pause(500..2_000);
         let faults = self.faults();
-        self.all.push(Beset { crew: Crew::new(&self.server, work), faults, next_at, lasts });
+        self.all.push(Beset { crew: Crew::new(&self.server, work), faults, next_at: None, lasts });
     }
 
     /// Lets a moment pass.
@@ -149,9 +156,6 @@ impl Disorder {
             }
         }
         self.part(self.all.iter().flat_map(|one| one.crew.parted()).collect());
-        if Instant::now() >= self.restart_at && !self.is_calm {
-            self.restart();
-        }
         std::thread::sleep(TICK);
     }
 
@@ -168,7 +172,14 @@ impl Disorder {
     /// Does the next thing to one of them, if it is time.
     fn strike(&mut self, one: &mut Beset) {
         assert!(one.lasts || one.crew.began.elapsed() < PATIENCE, "stuck:\n{}", one.crew.said());
-        if self.is_calm || Instant::now() < one.next_at || one.crew.is_done() {
+        if self.is_calm || one.crew.is_done() {
+            return;
+        }
+        let Some(next_at) = one.next_at else {
+            one.next_at = one.crew.has_begun().then(|| Instant::now() + self.pause(200..600));
+            return;
+        };
+        if Instant::now() < next_at {
             return;
         }
         if one.lasts && one.faults.is_empty() {
@@ -192,8 +203,9 @@ impl Disorder {
                 one.crew.keep(slot, Kept::Parted, self.pause(1_000..6_000));
                 self.tally.partitions += 1;
             }
+            Fault::Restart => self.restart(),
         }
-        one.next_at = Instant::now() + self.pause(if one.lasts { 3_000..8_000 } else { 500..1_500 });
+        one.next_at = Some(Instant::now() + self.pause(if one.lasts { 3_000..8_000 } else { 300..900 }));
     }
 
     /// Lets the network lose what goes to the database by these addresses, and what comes back.
@@ -205,7 +217,7 @@ impl Disorder {
         let rules = parted.iter().map(|address| {
             format!("ip daddr {address} tcp dport {port} drop\nip saddr {address} tcp sport {port} drop\n")
         });
-        load_rules(&format!(
+        self.network.load(&format!(
             "flush ruleset\ntable ip parted {{\nchain arriving {{\ntype filter hook input priority 0; policy accept;\n{}}}\n}}\n",
             rules.collect::<String>()
         ));
@@ -222,7 +234,6 @@ impl Disorder {
         wait_until("the database is there again", || asked().is_some());
         self.tally.restarts += 1;
         self.tally.longest_restart = self.tally.longest_restart.max(began.elapsed());
-        self.restart_at = Instant::now() + self.pause(2_000..5_000);
     }
 
     /// Looks at what a crew leaves.
@@ -230,9 +241,14 @@ impl Disorder {
         self.tally.plans += 1;
         let mut silences = self.sentry.silences();
         silences.retain(|(_, until_ms)| *until_ms >= crew.began_ms);
-        if catch_unwind(AssertUnwindSafe(|| outcome::is_right(crew, &silences))).is_err() {
+        let Ok(Leases { renewed, lost, lost_in_silence }) =
+            catch_unwind(AssertUnwindSafe(|| is_right(crew, &silences)))
+        else {
             self.tally.violations += 1;
-            tell(&crew.said());
-        }
+            return tell(&crew.said());
+        };
+        self.tally.leases.renewed += renewed;
+        self.tally.leases.lost += lost;
+        self.tally.leases.lost_in_silence += lost_in_silence;
     }
 }

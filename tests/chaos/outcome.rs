@@ -11,9 +11,12 @@ use super::support::wait_until;
 /// What is left of a lease when its holder stops: a tenth.
 const MARGIN_MS: i64 = 300;
 
+/// What a runner says when its lease ended.
+const LEASE_ENDED: &str = "lease ended";
+
 /// Fails with what is wrong. In `silences` nobody could have been answered by the database.
 #[track_caller]
-pub(crate) fn is_right(crew: &Crew, silences: &[Silence]) {
+pub(crate) fn is_right(crew: &Crew, silences: &[Silence]) -> Leases {
     runners_ended_well(crew);
     sweep(crew);
     let what = "in the end";
@@ -23,9 +26,10 @@ pub(crate) fn is_right(crew: &Crew, silences: &[Silence]) {
     let open = crew.database.count("SELECT COUNT(*) FROM backups WHERE state <> 'COMPLETED' OR claimed_by IS NOT NULL");
     assert_eq!(open, 0, "rows are not COMPLETED, or claimed");
     crew.database.changes_are_legal(crew.bed.objects.len());
-    // Only what was under way when something was done to its reader is read and sent again.
-    crew.bed.bytes_at_most(crew.disturbances(), what);
-    leases_were_kept(crew, silences);
+    // Only what was under way when something was done to its reader, or when its lease ended, is read and sent again.
+    let lapses: usize = crew.gone.iter().map(|gone| gone.said.matches(LEASE_ENDED).count()).sum();
+    crew.bed.bytes_at_most(crew.disturbances() + lapses as u64, what);
+    leases_were_kept(crew, silences)
 }
 
 /// Exit 0; or killed; or parted from the database for too long; or they came while it was away, and were sent away.
@@ -81,21 +85,38 @@ fn is_recorded_once(crew: &Crew) {
     assert!(lines.values().all(|count| *count == 1), "recorded twice: {lines:?}");
 }
 
+/// Leases of a crew, as the database saw them renewed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Leases {
+    /// In time.
+    pub(crate) renewed: usize,
+    /// By who was kept from the database.
+    pub(crate) lost: usize,
+    /// By others, while nobody could have been answered.
+    pub(crate) lost_in_silence: usize,
+}
+
 /// Nobody lost a lease, or said so, to whom nothing was done, however busy all were.
 #[track_caller]
-fn leases_were_kept(crew: &Crew, silences: &[Silence]) {
+fn leases_were_kept(crew: &Crew, silences: &[Silence]) -> Leases {
     let lease_ms = i64::try_from(LEASE.as_millis()).expect("short");
-    let mut pids = BTreeMap::new();
+    let (mut pids, mut leases) = (BTreeMap::new(), Leases::default());
     for taken in crew.database.leases() {
         pids.insert(taken.runner.clone(), taken.pid);
-        let Some(left_ms) = taken.left_ms.filter(|left| *left <= MARGIN_MS) else { continue };
+        let Some(left_ms) = taken.left_ms else { continue };
         let since_ms = taken.at_ms - lease_ms + left_ms.min(0);
-        let was_silent = silences.iter().any(|(from, until)| *from <= taken.at_ms && since_ms <= *until);
-        let is_excused = was_silent || crew.was_away(taken.pid, since_ms, taken.at_ms);
-        assert!(is_excused, "a lease was lost by a runner to whom nothing was done: {taken:?}, {silences:?}");
+        if left_ms > MARGIN_MS {
+            leases.renewed += 1;
+        } else if crew.was_away(taken.pid, since_ms, taken.at_ms) {
+            leases.lost += 1;
+        } else {
+            let is_silent = silences.iter().any(|(from, until)| *from <= taken.at_ms && since_ms <= *until);
+            assert!(is_silent, "a lease was lost by a runner to whom nothing was done: {taken:?}, {silences:?}");
+            leases.lost_in_silence += 1;
+        }
     }
     let is_excused = |pid: u32| !silences.is_empty() || crew.was_away(pid, 0, i64::MAX);
-    for gone in crew.gone.iter().filter(|gone| gone.said.contains("lease ended")) {
+    for gone in crew.gone.iter().filter(|gone| gone.said.contains(LEASE_ENDED)) {
         assert!(is_excused(gone.pid), "a runner to whom nothing was done lost its lease: {gone:?}");
     }
     let killed: Vec<u32> = crew.gone.iter().filter(|gone| gone.was_killed).map(|gone| gone.pid).collect();
@@ -104,4 +125,5 @@ fn leases_were_kept(crew: &Crew, silences: &[Silence]) {
         let is_excused = killed.contains(&owner) || is_excused(owner);
         assert!(is_excused, "taken from a runner to whom nothing was done, {owner}: {change:?}");
     }
+    leases
 }

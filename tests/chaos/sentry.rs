@@ -16,8 +16,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Longest wait for an answer, or for a connection.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A shorter time without an answer costs nobody a lease: each is renewed every second, and lasts for three.
-const SHORT_MS: i64 = 1_000;
+/// A shorter time without an answer costs nobody a lease: each is renewed every second and lasts for three, so that it
+/// bears three times as much.
+const SHORT_MS: i64 = 500;
 
 /// From when to when, in milliseconds since 1970.
 pub(crate) type Silence = (i64, i64);

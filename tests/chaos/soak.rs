@@ -6,15 +6,18 @@ use std::time::{Duration, Instant};
 use super::bed::Object;
 use super::crew::{Crew, Work};
 use super::disorder::Disorder;
-use super::{AT_ONCE, tell, work};
+use super::{tell, work};
 
 /// Of the plan that lasts.
 const BYTES_PER_SECOND: u64 = 128 << 10;
 
 const OBJECT: u64 = 100_000;
 
+/// Plans beside it at a time.
+const BESIDE: usize = 2;
+
 /// Plans until the time is over, then those to their ends that are under way.
-pub(crate) fn soak(disorder: &mut Disorder, time: Duration) {
+pub(crate) fn soak(disorder: &mut Disorder<'_>, time: Duration) {
     let (began, mut told, mut numbers) = (Instant::now(), 0, 0..);
     while began.elapsed() < time || disorder.under_way() > 0 {
         let left = time.saturating_sub(began.elapsed());
@@ -24,7 +27,7 @@ pub(crate) fn soak(disorder: &mut Disorder, time: Duration) {
             if disorder.lasting().is_none() {
                 disorder.begins(&lasting(numbers.next().expect("endless"), left), true);
             }
-            while disorder.under_way() <= AT_ONCE {
+            while disorder.under_way() <= BESIDE {
                 disorder.begins(&work(numbers.next().expect("endless")), false);
             }
         }

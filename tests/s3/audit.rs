@@ -9,7 +9,7 @@ use super::{BUCKET, Bed, Route};
 impl Bed {
     /// The audit of its database, its target and its source; of those in buckets as they are now.
     pub(crate) fn audit(&self) -> Audit {
-        let audit = Audit::of(&format!("sqlite://{}", self.database().display()));
+        let audit = Audit::of(&self.database_text());
         let folder = self.path().join("audit");
         let audit = if self.route == Route::ToS3 {
             audit.source("source", &self.path().join("source"))

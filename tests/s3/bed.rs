@@ -94,13 +94,15 @@ pub fn one(size: u64) -> Vec<Object> {
 pub struct Options {
     pub verify: &'static str,
     pub attempts: u16,
+    /// After which a region gives a request up that shows no sign of life.
+    pub timeout: &'static str,
     /// Lines at the end of the plan.
     pub limits: &'static str,
     pub source: s3::Options,
     pub target: s3::Options,
     /// The target speaks TLS, and only the plan's `ca_file` vouches for it.
     pub tls: bool,
-    /// The URL of a database on a server; else it is a file of the bed.
+    /// The URL of a database on a server, which has its tables; else it is a file of the bed.
     pub database: Option<String>,
 }
 
@@ -114,6 +116,7 @@ impl Default for Options {
         Self {
             verify: "store",
             attempts: 3,
+            timeout: "2s",
             limits: "",
             source: keys("AKIDSOURCE", SECRETS[0]),
             target: keys("AKIDTARGET", SECRETS[1]),
@@ -161,18 +164,21 @@ impl Bed {
             }
         }
         bed.write_plan();
-        support::put_watched(&bed.database());
+        match &bed.options.database {
+            Some(url) => support::watch(url),
+            None => support::put_watched(&bed.database()),
+        }
         bed
     }
 
-    fn region(name: &str, server: &S3Server, is_bucket: bool) -> String {
+    fn region(&self, name: &str, server: &S3Server, is_bucket: bool) -> String {
         if !is_bucket {
             return format!("  {name}: {{ store: {{ type: file, path: {name}, identity: bed-{name} }} }}\n");
         }
-        let (endpoint, keys) = (server.endpoint(), name.to_uppercase());
+        let (endpoint, keys, timeout) = (server.endpoint(), name.to_uppercase(), self.options.timeout);
         let ca = if endpoint.starts_with("https") { ", ca_file: target-ca.pem" } else { "" };
         format!(
-            "  {name}:\n    store: {{ type: s3, bucket: {BUCKET}, endpoint: \"{endpoint}\", region: eu-1, timeout: 2s, \
+            "  {name}:\n    store: {{ type: s3, bucket: {BUCKET}, endpoint: \"{endpoint}\", region: eu-1, timeout: {timeout}, \
              access_key_id: \"${{{keys}_ID}}\", secret_access_key: \"${{{keys}_SECRET}}\", identity: bed-{name}{ca} }}\n"
         )
     }
@@ -184,8 +190,8 @@ impl Bed {
         let mut text = format!(
             "version: 1\nname: bed\n{database}regions:\n{}{}defaults: {{ to: [target], part_size: \
              5MiB, verify: {verify} }}\nretry: {{ attempts: {attempts}, max_delay: 1s }}\n{limits}\nbackups:\n",
-            Self::region("source", &self.source, self.route != Route::ToS3),
-            Self::region("target", &self.target, self.route != Route::FromS3),
+            self.region("source", &self.source, self.route != Route::ToS3),
+            self.region("target", &self.target, self.route != Route::FromS3),
         );
         for object in &self.objects {
             text += &format!("  - {{ location: {}, from: source", object.name);
@@ -195,6 +201,11 @@ impl Bed {
             text += " }\n";
         }
         std::fs::write(self.plan(), text).expect("the plan can be written");
+    }
+
+    pub fn database_text(&self) -> String {
+        let file = || format!("sqlite://{}", self.database().display());
+        self.options.database.clone().unwrap_or_else(file)
     }
 
     pub fn path(&self) -> &Path {
