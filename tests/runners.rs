@@ -41,6 +41,7 @@ fn three_runners_share_a_plan_on_postgresql() {
         what_a_killed_runner_had_is_taken_over(server);
         one_that_slept_past_its_lease_goes_on(server);
         a_joiner_is_let_in_or_told_why_not(server);
+        a_host_that_misses_a_region_leaves_the_work_to_others(server);
         hosts_whose_clocks_are_wrong_agree(server);
         a_starved_runner_keeps_its_lease(server);
     });
@@ -115,6 +116,20 @@ fn one_that_slept_past_its_lease_goes_on(server: &Server) {
     bed.is_complete(1);
     assert!(!ended.stderr.contains("error"), "{ended}");
     assert!(ended.stderr.contains("lease ended"), "{ended}");
+}
+
+/// What one host cannot reach is its own trouble: it fails no rows, and the others do the work.
+fn a_host_that_misses_a_region_leaves_the_work_to_others(server: &Server) {
+    if !support::is_root() {
+        return support::skip("a host that misses a region", "only root may mount");
+    }
+    let bed = Bed::new(server, "2MiB/s");
+    let first = bed.join();
+    wait_until("it has begun", || bed.parts_of(first.pid()) > 0);
+    let alone = bed.join_without_source().wait().expect(6);
+    assert!(alone.stderr.contains("cannot be reached"), "{alone}");
+    first.wait().expect(0);
+    bed.is_complete(0);
 }
 
 /// Leases and times are by the database's clock.

@@ -103,6 +103,19 @@ impl Bed {
         self.start(command, &["--if-running", "join"])
     }
 
+    /// The same on a host that has the plan and not the source's folder: there another folder is mounted where the bed is.
+    pub(crate) fn join_without_source(&self) -> Running {
+        let elsewhere = self.folder.path().join("elsewhere");
+        std::fs::create_dir(&elsewhere).expect("a new folder");
+        std::fs::copy(self.plan(), elsewhere.join("plan.yaml")).expect("writable");
+        let mut command = Command::new("unshare");
+        std::fs::create_dir(elsewhere.join("two")).expect("a new folder");
+        let script =
+            "mount --bind \"$2/two\" \"$1/two\" && mount --rbind \"$1\" \"$2\" && cd \"$2\" && shift 2 && exec \"$@\"";
+        command.args(["--mount", "sh", "-ec", script, "sh"]).args([&elsewhere, self.folder.path()]).arg(BACKHAUL);
+        self.start(command, &["--if-running", "join"])
+    }
+
     pub(crate) fn run(&self, arguments: &[&str]) -> Running {
         self.start(Command::new(BACKHAUL), arguments)
     }
