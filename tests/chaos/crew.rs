@@ -24,6 +24,8 @@ pub(crate) struct Work {
     pub(crate) objects: Vec<Object>,
     /// Of all its runners together: makes time for what is done to them.
     pub(crate) bytes_per_second: u64,
+    /// What no source gives away until all is done to its runners that is to be done.
+    pub(crate) held: Option<&'static str>,
 }
 
 /// A runner that ended.
@@ -80,7 +82,7 @@ pub(crate) fn now_ms() -> i64 {
 
 impl Crew {
     pub(crate) fn new(server: &DatabaseServer, work: &Work) -> Self {
-        let database = Witnessed::make(server, &format!("chaos_{}", work.number));
+        let database = Witnessed::make(server, &Self::name(work.number));
         let limits = format!("limits: {{ concurrency: 6, bandwidth: {}KiB/s }}", work.bytes_per_second >> 10);
         let options = Options {
             attempts: 10,
@@ -100,6 +102,15 @@ impl Crew {
             started: 0,
             away: Vec::new(),
         }
+    }
+
+    fn name(number: usize) -> String {
+        format!("chaos_{number}")
+    }
+
+    /// What its database is called.
+    pub(crate) fn database_name(&self) -> String {
+        Self::name(self.number)
     }
 
     /// Where runners in that place look for the database: an address of the loopback that nobody else uses.

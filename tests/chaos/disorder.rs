@@ -5,10 +5,13 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Runtime;
+
 use super::crew::{Crew, Kept, LEASE, Work};
 use super::database_server::DatabaseServer;
 use super::outcome::{Leases, is_right};
 use super::own_network::Network;
+use super::s3::{Gate, On, Operation};
 use super::sentry::Sentry;
 use super::support::wait_until;
 use super::tell;
@@ -69,6 +72,8 @@ impl fmt::Display for Tally {
 struct Beset {
     crew: Crew,
     faults: Vec<Fault>,
+    /// Open once it has borne all: however slow the machine is, it is not done before.
+    gate: Option<Gate>,
     /// None until something is copied: who has not begun has nothing to lose.
     next_at: Option<Instant>,
     /// It bears more and more, less often; its oldest runner is never killed.
@@ -81,6 +86,7 @@ pub(crate) struct Disorder<'network> {
     /// Addresses at which the database cannot be reached now.
     parted: BTreeSet<String>,
     sentry: Sentry,
+    runtime: Runtime,
     random: fastrand::Rng,
     all: Vec<Beset>,
     is_calm: bool,
@@ -100,6 +106,7 @@ impl<'network> Disorder<'network> {
             server,
             parted: BTreeSet::new(),
             sentry,
+            runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime"),
             random: fastrand::Rng::with_seed(seed),
             all: Vec::new(),
             is_calm: false,
@@ -141,8 +148,9 @@ impl<'network> Disorder<'network> {
 
     /// Lets a crew work on one plan more.
     pub(crate) fn begins(&mut self, work: &Work, lasts: bool) {
-        let faults = self.faults();
-        self.all.push(Beset { crew: Crew::new(&self.server, work), faults, next_at: None, lasts });
+        let (crew, faults) = (Crew::new(&self.server, work), self.faults());
+        let gate = work.held.map(|key| crew.bed.source.hold(On::the(Operation::GetObject).key(key)));
+        self.all.push(Beset { crew, faults, gate, next_at: None, lasts });
     }
 
     /// Lets a moment pass.
@@ -172,6 +180,9 @@ impl<'network> Disorder<'network> {
     /// Does the next thing to one of them, if it is time.
     fn strike(&mut self, one: &mut Beset) {
         assert!(one.lasts || one.crew.began.elapsed() < PATIENCE, "stuck:\n{}", one.crew.said());
+        if self.is_calm || one.faults.is_empty() {
+            one.gate = None;
+        }
         if self.is_calm || one.crew.is_done() {
             return;
         }
@@ -229,15 +240,20 @@ impl<'network> Disorder<'network> {
         let began = Instant::now();
         self.server.stop();
         self.server.resume();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let asked = || runtime.block_on(self.server.number(self.server.first(), "SELECT CAST(1 AS BIGINT)"));
+        let asked = || self.runtime.block_on(self.server.number(self.server.first(), "SELECT CAST(1 AS BIGINT)"));
         wait_until("the database is there again", || asked().is_some());
         self.tally.restarts += 1;
         self.tally.longest_restart = self.tally.longest_restart.max(began.elapsed());
     }
 
-    /// Looks at what a crew leaves.
+    /// Looks at what a crew leaves, and takes its database away.
     fn ended(&mut self, crew: &Crew) {
+        self.judge(crew);
+        let drop = format!("DROP DATABASE {} WITH (FORCE)", crew.database_name());
+        self.runtime.block_on(self.server.execute(self.server.first(), &drop));
+    }
+
+    fn judge(&mut self, crew: &Crew) {
         self.tally.plans += 1;
         let mut silences = self.sentry.silences();
         silences.retain(|(_, until_ms)| *until_ms >= crew.began_ms);

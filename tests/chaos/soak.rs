@@ -9,9 +9,9 @@ use super::disorder::Disorder;
 use super::{tell, work};
 
 /// Of the plan that lasts.
-const BYTES_PER_SECOND: u64 = 128 << 10;
+const BYTES_PER_SECOND: u64 = 32 << 10;
 
-const OBJECT: u64 = 100_000;
+const OBJECT: u64 = 25_000;
 
 /// Plans beside it at a time.
 const BESIDE: usize = 2;
@@ -45,7 +45,7 @@ pub(crate) fn soak(disorder: &mut Disorder<'_>, time: Duration) {
 fn lasting(number: usize, left: Duration) -> Work {
     let count = (BYTES_PER_SECOND * left.as_secs() * 3 / 4 / OBJECT).max(10);
     let objects = (0..count).map(|at| Object::new(&format!("many/{at}.xbstream.gz"), OBJECT / 2 + at * 7_919 % OBJECT));
-    Work { number, objects: objects.collect(), bytes_per_second: BYTES_PER_SECOND }
+    Work { number, objects: objects.collect(), bytes_per_second: BYTES_PER_SECOND, held: None }
 }
 
 /// Memory and descriptors of a process.

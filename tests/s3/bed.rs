@@ -301,8 +301,15 @@ impl Bed {
 
     /// Bytes that were sent to the target for one object, retries included.
     pub fn sent(&self, name: &str) -> u64 {
-        let sent = transfers(&self.target, &[Operation::PutObject, Operation::UploadPart]);
-        sent.iter().filter(|request| request.key == name).map(|request| request.bytes_in).sum()
+        self.sent_of_each().remove(name).unwrap_or_default()
+    }
+
+    fn sent_of_each(&self) -> BTreeMap<String, u64> {
+        let mut sent = BTreeMap::new();
+        for request in transfers(&self.target, &[Operation::PutObject, Operation::UploadPart]) {
+            *sent.entry(request.key).or_default() += request.bytes_in;
+        }
+        sent
     }
 
     /// What must be true at any time, whatever happened: what lies under a final name is what its source is, a row that
@@ -388,13 +395,15 @@ impl Bed {
     /// No object was sent or read more often than once, but for the parts that were under way at each of `kills`.
     #[track_caller]
     pub fn bytes_at_most(&self, kills: u64, what: &str) {
+        let (sent, mut read): (_, BTreeMap<String, u64>) = (self.sent_of_each(), BTreeMap::new());
+        for request in transfers(&self.source, &[Operation::GetObject]) {
+            *read.entry(request.key).or_default() += request.bytes_out;
+        }
+        let of = |bytes: &BTreeMap<String, u64>, name: &str| bytes.get(name).copied().unwrap_or_default();
         for object in &self.objects {
             let in_flight = if object.is_large() { PARTS_IN_FLIGHT as u64 * PART } else { object.size };
             let most = object.size + kills * in_flight;
-            let read = transfers(&self.source, &[Operation::GetObject]);
-            let read: u64 =
-                read.iter().filter(|request| request.key == object.name).map(|request| request.bytes_out).sum();
-            let sent = self.sent(&object.name);
+            let (read, sent) = (of(&read, &object.name), of(&sent, &object.name));
             assert!(sent <= most, "{what}: `{}`: {sent} bytes sent, at most {most}", object.name);
             assert!(read <= most, "{what}: `{}`: {read} bytes read, at most {most}", object.name);
         }
