@@ -109,6 +109,15 @@ impl Meter {
     }
 }
 
+/// Ends a meter's watch also where the test fails, which would wait for it for ever.
+struct Ending<'meter>(&'meter Meter);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.has_ended.store(true, Ordering::Relaxed);
+    }
+}
+
 fn is_almost_all(rate: f64) -> bool {
     rate >= 0.9 * BANDWIDTH as f64
 }
@@ -126,6 +135,7 @@ pub(crate) fn hold_while_runners_come_and_go(server: &Server) {
     let meter = Meter::default();
     std::thread::scope(|scope| {
         let watching = scope.spawn(|| meter.watch(&bed));
+        let _ending = Ending(&meter);
         let first = meter.started(bed.join());
         wait_until("it copies", || bed.copies_of(&[first.pid()]) == CONCURRENCY);
         meter.is_used_up("one runner");
