@@ -57,12 +57,12 @@ pub(crate) struct Tally {
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { plans, kills, stops, partitions, restarts, longest_restart, leases, violations } = self;
-        let Leases { renewed, lost, lost_in_silence } = leases;
+        let Leases { renewed, lost, lost_in_silence, lost_under_load } = leases;
         write!(
             f,
             "plans {plans}, kills {kills}, stops {stops}, partitions {partitions}, restarts of the database {restarts} \
-             (the longest {} ms), leases renewed {renewed}, lost by who was kept from the database {lost}, and by others \
-             while it answered nobody {lost_in_silence}, violations {violations}",
+             (the longest {} ms), leases renewed {renewed}, lost by who was kept from the database {lost}, by others \
+             while it answered nobody {lost_in_silence} and while it answered {lost_under_load}, violations {violations}",
             longest_restart.as_millis()
         )
     }
@@ -257,14 +257,10 @@ impl<'network> Disorder<'network> {
         self.tally.plans += 1;
         let mut silences = self.sentry.silences();
         silences.retain(|(_, until_ms)| *until_ms >= crew.began_ms);
-        let Ok(Leases { renewed, lost, lost_in_silence }) =
-            catch_unwind(AssertUnwindSafe(|| is_right(crew, &silences)))
-        else {
+        let Ok(leases) = catch_unwind(AssertUnwindSafe(|| is_right(crew, &silences))) else {
             self.tally.violations += 1;
             return tell(&crew.said());
         };
-        self.tally.leases.renewed += renewed;
-        self.tally.leases.lost += lost;
-        self.tally.leases.lost_in_silence += lost_in_silence;
+        self.tally.leases.add(leases);
     }
 }
