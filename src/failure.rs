@@ -65,8 +65,8 @@ causes! {
     ParentMissing = "parent-missing", Permanent, "the parent backup cannot be had";
     /// The copy that was registered is gone or was changed since.
     CopyMissing = "copy-missing", Permanent, "the copy is gone from the target";
-    /// Another record lies under the id in the target's catalog, or two lines disagree.
-    RecordConflict = "record-conflict", Permanent, "the catalog has another record under this id";
+    /// Another record lies under the id in the target's catalog, two lines disagree, or one makes no sense.
+    RecordConflict = "record-conflict", Permanent, "a record is damaged, or contradicts another";
     /// One part does not fit into `memory`, or another limit of the plan.
     TooLarge = "too-large", Permanent, "too large for the plan's limits";
     /// The target region has nothing that stands for a datastore version or tenant of the source.

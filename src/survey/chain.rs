@@ -141,34 +141,32 @@ async fn parent_of(catalogs: &mut Catalogs<'_>, wanted: &Wanted) -> Result<Optio
     }
     let parent = parent.to_string();
     let ledger = catalogs.ledger(region, Role::Source).await?;
-    let tenant = super::wanted::find(ledger, &parent).and_then(|record| record.tenant_id.clone());
-    if let (Some(tenant), Some(own)) = (&tenant, &child.tenant_id)
-        && tenant != own
-    {
-        return Err(Failure::new(
-            Cause::ParentMissing,
-            format!(
-                "the parent `{parent}` of the record `{source}` belongs to another tenant, `{}`",
-                tenant.escape_debug()
-            ),
-        ));
+    let Some(record) = super::wanted::find(ledger, &parent) else { return Ok(Some(parent)) };
+    let said = [
+        ("belongs to another tenant", &record.tenant_id, &child.tenant_id),
+        ("is one of another datastore", &record.datastore, &child.datastore),
+    ];
+    for (what, its, own) in said {
+        if let (Some(its), Some(own)) = (its, own)
+            && its != own
+        {
+            let message = format!("the parent `{parent}` of the record `{source}` {what}, `{}`", its.escape_debug());
+            return Err(Failure::new(Cause::ParentMissing, message));
+        }
     }
     Ok(Some(parent))
 }
 
 /// Puts the migrations in an order in which parents come before children and chains stay together, each chain where
-/// the plan first names one of its links. Parents' positions are adjusted.
-pub(super) fn order(migrations: Vec<Migration>) -> Result<Vec<Migration>, Vec<Problem>> {
-    let nodes = migrations.iter().map(|migration| Node {
-        id: migration.row.id,
-        name: migration.row.name.clone(),
-        source: "".into(),
-        target: "".into(),
-        bytes: None,
-        parent: migration.parent,
-        state: migration.row.state,
-    });
-    let graph = Graph::new(nodes.collect()).map_err(|Cycle(path)| vec![cycle(&migrations, &path)])?;
+/// the plan first names one of its links. Parents' positions are adjusted. Records that are each other's parents, which
+/// only a catalog can say, fail.
+pub(super) fn order(mut migrations: Vec<Migration>) -> Vec<Migration> {
+    let graph = loop {
+        match Graph::new(nodes(&migrations)) {
+            Ok(graph) => break graph,
+            Err(Cycle(path)) => refuse_cycle(&mut migrations, &path),
+        }
+    };
     let order = plan_order(&graph);
     let mut new_positions = vec![0; order.len()];
     for (new, old) in order.iter().enumerate() {
@@ -180,7 +178,36 @@ pub(super) fn order(migrations: Vec<Migration>) -> Result<Vec<Migration>, Vec<Pr
         migration.parent = migration.parent.map(|parent| new_positions[parent]);
         migration
     });
-    Ok(ordered.collect())
+    ordered.collect()
+}
+
+fn nodes(migrations: &[Migration]) -> Vec<Node> {
+    let node = |migration: &Migration| Node {
+        id: migration.row.id,
+        name: migration.row.name.clone(),
+        source: "".into(),
+        target: "".into(),
+        bytes: None,
+        parent: migration.parent,
+        state: migration.row.state,
+    };
+    migrations.iter().map(node).collect()
+}
+
+/// None of them can be restored, and none is another's parent any more.
+fn refuse_cycle(migrations: &mut [Migration], path: &[usize]) {
+    let source = |position: &usize| {
+        let row = &migrations[*position].row;
+        format!("`{}`", row.source_id.as_deref().unwrap_or(&row.name).escape_debug())
+    };
+    let names: Vec<String> = path.iter().chain(path.first()).map(source).collect();
+    let message = format!("records are each other's parents: {}", names.join(" → "));
+    for position in path {
+        let migration = &mut migrations[*position];
+        migration.parent = None;
+        migration.row.parent_id = None;
+        migration.failure = Some(Failure::new(Cause::RecordConflict, message.clone()));
+    }
 }
 
 /// Positions with every chain whole, parents first, where the plan first names one of its links.
@@ -241,12 +268,6 @@ pub(super) fn contradictions(stores: &[String], list: &WantedList, migrations: &
         }
     }
     problems
-}
-
-fn cycle(migrations: &[Migration], path: &[usize]) -> Problem {
-    let names: Vec<String> =
-        path.iter().chain(path.first()).map(|position| format!("`{}`", migrations[*position].row.name)).collect();
-    Problem::error(migrations[path[0]].place, format!("backups are each other's parents: {}", names.join(" -> ")))
 }
 
 pub(super) fn disagreement(found: &Disagreement) -> Problem {

@@ -246,7 +246,7 @@ impl Surveyor<'_> {
             ask::targets(self, &mut migrations, &mut warnings).await;
             openstack::look(self, &migrations, &mut warnings, &mut notes).await;
         }
-        let mut migrations = chain::order(migrations).map_err(SurveyError::Plan)?;
+        let mut migrations = chain::order(migrations);
         chain::refuse_below_failures(&mut migrations);
         let gone = self.planned.iter().filter(|id| !list.has(**id)).filter_map(|id| self.rows.get(id));
         let gone = gone.filter(|row| row.state != State::Completed && row.source_id.is_some());

@@ -81,7 +81,11 @@ impl<'a> Attempt<'a> {
             FileType::CharacterDevice | FileType::BlockDevice => "a device",
             FileType::Unknown => "of an unknown kind",
         };
-        let hint = if found == FileType::Symlink { LINK_HINT } else { "name a regular file, or leave this one out" };
+        let hint = match found {
+            FileType::Symlink => LINK_HINT,
+            _ if self.doing == "read" => "name a regular file, or leave this one out",
+            _ => "move it away, or give the copy another region",
+        };
         Err(self.refused(StoreErrorKind::Refused, format_args!("it is {what}, not a regular file")).hint(hint))
     }
 

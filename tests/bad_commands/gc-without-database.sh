@@ -1,0 +1,1 @@
+backhaul gc plan.yaml

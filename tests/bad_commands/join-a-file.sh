@@ -1,0 +1,1 @@
+backhaul run --if-running join --database sqlite:a.db plan.yaml

@@ -1,0 +1,1 @@
+backhaul run /dev/zero

@@ -1,0 +1,3 @@
+rm plan.yaml
+mkfifo plan.yaml
+backhaul run plan.yaml

@@ -1,0 +1,2 @@
+chmod 602 plan.yaml
+backhaul run plan.yaml

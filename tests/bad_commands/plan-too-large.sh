@@ -1,0 +1,2 @@
+truncate -s 536870913 plan.yaml
+backhaul run plan.yaml

@@ -1,0 +1,1 @@
+backhaul plan --out plan.yaml plan.yaml

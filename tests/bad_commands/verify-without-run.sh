@@ -1,0 +1,1 @@
+backhaul verify plan.yaml

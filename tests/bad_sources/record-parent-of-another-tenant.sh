@@ -1,0 +1,4 @@
+record 2 ',"tenant_id":"beta"'
+record 1 ',"tenant_id":"alpha","parent_id":"20000000-0000-4000-8000-000000000002"'
+wants '{ id: 20000000-0000-4000-8000-000000000001, from: here, to: [there] }'
+backhaul -q run plan.yaml

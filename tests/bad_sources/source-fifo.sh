@@ -1,0 +1,4 @@
+rm region-here/orders-full.xbstream.gz
+mkfifo region-here/orders-full.xbstream.gz
+wants '{ location: orders-full.xbstream.gz, from: here, to: [there] }'
+backhaul -q run plan.yaml
