@@ -7,6 +7,8 @@ mod full_disks;
 mod power_loss;
 #[path = "faults/readers.rs"]
 mod readers;
+#[path = "faults/replaced.rs"]
+mod replaced;
 #[path = "faults/signals.rs"]
 mod signals;
 mod support;

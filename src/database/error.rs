@@ -98,6 +98,12 @@ pub enum DatabaseError {
         /// The URL.
         database: String,
     },
+    /// Its file was moved away, removed or replaced while it was in use. Every later write fails with the same.
+    #[error("the file of the database `{database}` was moved away or replaced while it was in use")]
+    Replaced {
+        /// The URL.
+        database: String,
+    },
     /// The file cannot be opened any more, or is not what it was; or no answer of the server through all tries.
     #[error("the database `{database}` cannot be reached")]
     Unreachable {
@@ -138,6 +144,7 @@ impl DatabaseError {
                 | Self::Denied { .. }
                 | Self::LeaseEnded { .. }
                 | Self::WentBack { .. }
+                | Self::Replaced { .. }
         )
     }
 
@@ -157,6 +164,9 @@ impl DatabaseError {
             Self::LeaseEnded { .. } => Some("run the same command again; it goes on where others do not"),
             Self::WentBack { .. } => {
                 Some("look at the server, then run the same command again; copies are looked at anew")
+            }
+            Self::Replaced { .. } => {
+                Some("put it back, if there is a reason, and run the same command again; copies are looked at anew")
             }
             Self::ReadOnly { .. } => Some("is it a replica? name the primary"),
             Self::Denied { .. } => Some(GRANTS),

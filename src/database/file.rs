@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -61,6 +61,32 @@ pub(super) fn existing(name: &str, path: &Path) -> Result<PathBuf, OpenError> {
 pub(super) fn writer(name: &str, path: &Path) -> Result<Option<String>, OpenError> {
     let lock_path = beside(path, ".lock");
     super::lock::holder(&lock_path).map_err(|error| OpenError::of_io(name, &lock_path, &error))
+}
+
+/// A database's file as it was opened, and its lock.
+#[derive(Debug)]
+pub(super) struct Kept {
+    #[expect(dead_code, reason = "held, not looked at")]
+    lock: WriterLock,
+    path: PathBuf,
+    identity: Option<(u64, u64)>,
+}
+
+impl Kept {
+    pub(super) fn new(lock: WriterLock, path: PathBuf) -> Self {
+        Self { identity: identity(&path), lock, path }
+    }
+
+    /// Whether the file is there under its name still. What is written after it was moved away or replaced, nobody would
+    /// find again; and another file there would take the WAL of this one for its own.
+    pub(super) fn is_there(&self) -> bool {
+        identity(&self.path) == self.identity
+    }
+}
+
+/// Which file it is.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 fn check_regular(name: &str, path: &Path) -> Result<(), OpenError> {

@@ -139,7 +139,7 @@ impl Database {
         if version != Version::Current {
             Migrator::up(&connection, None).await.map_err(of_sql)?;
         }
-        Ok(Self::new(connector, readers, Some((connection, Hold::File(lock)))))
+        Ok(Self::new(connector, readers, Some((connection, Hold::File(file::Kept::new(lock, path.clone()))))))
     }
 
     async fn write_server(

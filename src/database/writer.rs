@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::batch::{Operation, Write, execute};
 use super::connect::Connector;
 use super::error::DatabaseError;
-use super::lock::WriterLock;
+use super::file::Kept;
 use super::runner::{self, Runner};
 use super::server;
 use super::trouble::{Trouble, trouble};
@@ -45,8 +45,8 @@ pub(super) const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 /// What lets this process write, until it is given back.
 #[derive(Debug)]
 pub(super) enum Hold {
-    /// A file's lock.
-    File(#[expect(dead_code, reason = "held, not looked at")] WriterLock),
+    /// A file, and its lock.
+    File(Kept),
     /// A place in a server's list.
     Runner(Runner),
 }
@@ -128,7 +128,7 @@ struct Task {
     closing: CancellationToken,
     hurrying: CancellationToken,
     commits: Arc<AtomicU64>,
-    /// After a failed fsync, or when a server has forgotten what it confirmed: what every later write is told.
+    /// After a failed fsync, or when a server has forgotten what it confirmed, or the file is another one: what every later write is told.
     broken: Option<DatabaseError>,
     /// Of the last transaction that a server has confirmed.
     sequence: i64,
@@ -232,6 +232,7 @@ impl Task {
                 }
                 Err(
                     error @ (DatabaseError::Io { .. }
+                    | DatabaseError::Replaced { .. }
                     | DatabaseError::WentBack { .. }
                     | DatabaseError::LeaseEnded { .. }),
                 ) => {
@@ -254,6 +255,11 @@ impl Task {
             && !answers.is_empty()
         {
             return Ok(answers);
+        }
+        if let Hold::File(file) = &self.hold
+            && !file.is_there()
+        {
+            return Err(DatabaseError::Replaced { database: self.connector.database().to_string() });
         }
         // A deferred transaction that reads first and then wants to write is refused at once, without waiting.
         let immediate = TransactionOptions {
