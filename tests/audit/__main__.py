@@ -4,14 +4,16 @@ was done to them. Shares no code with Backhaul: the standard library, and the cl
     python3 tests/audit watch DATABASE       triggers write down every change of a row from now on
     python3 tests/audit sums FOLDER          size and SHA-256 of all that lies there, as JSON
     python3 tests/audit check DATABASE [--region NAME=FOLDER] [--source NAME=FOLDER] [--log NAME=FILE]
-                                       [--sums FILE=FOLDER] [--finished]
+                                       [--sums FILE=FOLDER] [--twice BYTES] [--finished]
 
 DATABASE is sqlite://PATH, postgres://… or mysql://…; FILE what an S3 server of the tests has written down of its requests.
-`check` prints how often each invariant was looked at, and each violation: exit 1 if there is one, 2 if it could not look.
+`--twice` is how much of each object may have been read or sent twice. In AUDIT_SECRETS are texts, a line each, that may
+be nowhere. `check` prints how often each invariant was looked at, and each violation: exit 1 if there is one, 2 if it could not look.
 """
 
 import argparse
 import json
+import os
 import sys
 import traceback
 
@@ -44,6 +46,8 @@ def check(arguments):
     if database.has(databases.CHANGES):
         [log] = database.read(f"SELECT * FROM {databases.CHANGES} ORDER BY number")
         invariants.changes(findings, rows, log)
+    secrets = [secret for secret in os.environ.get("AUDIT_SECRETS", "").split("\n") if secret]
+    texts = database.texts() if secrets else []
     database.close()
 
     places = {name: stores.Folder(path) for name, path in arguments.region}
@@ -62,9 +66,18 @@ def check(arguments):
             requests.target(findings, name, log, rows, records, arguments.finished)
         else:
             requests.source(findings, name, log)
+        if arguments.twice is not None:
+            requests.transfers(findings, name, name in places, log, rows, arguments.twice)
     for file, place in arguments.sums:
         with open(file, encoding="utf-8") as before:
             invariants.untouched(findings, json.load(before), place)
+
+    if secrets:
+        for region, place in places.items():
+            texts += place.texts(names[region])
+        texts += stores.texts(file for _, file in arguments.log)
+    for secret in secrets:
+        invariants.secret(findings, secret, texts)
 
     print(json.dumps({"checked": findings.checked, "violations": findings.violations}))
     return 1 if findings.violations else 0
@@ -95,6 +108,7 @@ def main():
     command.add_argument("database")
     for option in ("--region", "--source", "--log", "--sums"):
         command.add_argument(option, type=named, action="append", default=[])
+    command.add_argument("--twice", type=int)
     command.add_argument("--finished", action="store_true")
     command.set_defaults(run=check)
     arguments = parser.parse_args()

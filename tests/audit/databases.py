@@ -4,6 +4,8 @@ around. `SQLite` is read by its own library; what runs as a server is in `server
 import os
 import sqlite3
 
+import stores
+
 CHANGES = "audit_changes"
 # What is read of each table: no texts that a store or a server has made, and no hash states.
 BACKUPS = (
@@ -49,6 +51,13 @@ class Database:
     def anew(self):
         return f"OLD.lease_until_ms <= {self.now} AND NEW.lease_until_ms > {self.now}"
 
+    def texts(self):
+        """Every row of every table, as text, with where it lies; but for parts, which have sizes and digests alone."""
+        [tables] = self.read(self.tables)
+        names = [row["name"] for row in tables if row["name"] != "parts"]
+        found = zip(names, self.read(*[f"SELECT * FROM {name}" for name in names]))
+        return [(f"a row of {name}", repr(list(row.values())).encode()) for name, rows in found for row in rows]
+
     def watch(self):
         """Makes the table of changes and its triggers, and writes down what is there already. Does nothing twice."""
         if self.has(CHANGES):
@@ -78,6 +87,7 @@ class Sqlite(Database):
         if not os.path.exists(path):
             raise CannotLook(f"{path} is not there")
         self.connection = sqlite3.connect(f"file:{path}?mode={'rw' if writing else 'ro'}", uri=True, timeout=30)
+        self.path = path
         self.connection.isolation_level = None
         self.connection.row_factory = sqlite3.Row
         # All that is read is of one moment.
@@ -88,6 +98,11 @@ class Sqlite(Database):
 
     def execute(self, sql):
         self.connection.execute(sql)
+
+    def texts(self):
+        # Also what was deleted: pages of a file are not wiped.
+        beside = [self.path + ending for ending in ("", "-wal") if os.path.exists(self.path + ending)]
+        return super().texts() + stores.texts(beside)
 
     def trigger(self, name, table, event, insert):
         return [f"CREATE TRIGGER {name} AFTER {event} ON {table} FOR EACH ROW BEGIN {insert}; END"]

@@ -2,6 +2,7 @@
 it. The numbers are those of the invariants that Backhaul is held against."""
 
 import json
+import urllib.parse
 import uuid
 
 import stores
@@ -198,6 +199,13 @@ def untouched(findings, before, place):
     now = stores.sums(place)
     for name in sorted({*before, *now}):
         findings.check("I8", before.get(name) == now.get(name), f"{name} in {place} was changed")
+
+
+def secret(findings, secret, texts):
+    """I23: no secret lies anywhere, as it is or as a URL has it."""
+    forms = {secret.encode(), urllib.parse.quote(secret, safe="").encode(), json.dumps(secret)[1:-1].encode()}
+    for where, text in texts:
+        findings.check("I23", not any(form in text for form in forms), f"a secret lies in {where}")
 
 
 def exits(findings, rows, entries, runs):

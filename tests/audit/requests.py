@@ -1,5 +1,5 @@
-"""What a server's log shows: of each request its operation, its key, its status (none if there was no answer), and whether
-a fault struck it, by which the server may have done something else than it said; uploads that are open, and the keys of
+"""What a server's log shows: of each request its operation, its key, the bytes of its larger body, its status (none if there
+was no answer), and whether a fault struck it, by which the server may have done something else than it said; uploads that are open, and the keys of
 objects that were deleted."""
 
 import stores
@@ -8,6 +8,7 @@ READS = {"GetObject", "HeadObject", "ListObjects", "HeadBucket", "ListParts", "L
 # What was deleted, the server has written down by itself: a request may be of many.
 OTHERS = {"UploadPart", "DeleteObject", "DeleteObjects"}
 WRITES = {"PutObject", "CompleteMultipartUpload"}
+SENDS = {"PutObject", "UploadPart"}
 
 
 def succeeded(request):
@@ -19,6 +20,22 @@ def source(findings, name, log):
     for request in log["requests"]:
         holds = request["operation"] in READS
         findings.check("I8", holds, f"{name} got {request['operation']} of {request['key']}")
+
+
+def transfers(findings, name, is_target, log, rows, twice):
+    """I5: no more of an object is read or sent than there is of it, but for what was under way when somebody died."""
+    moved, whole = {}, {}
+    for request in log["requests"]:
+        if request["operation"] in (SENDS if is_target else {"GetObject"}) and request["key"] is not None:
+            moved[request["key"]] = moved.get(request["key"], 0) + request["bytes"]
+    for row in rows.values():
+        region, key = ("region", "location") if is_target else ("source_region", "source_location")
+        if row[region] == name and row["bytes"] is not None:
+            whole[row[key]] = whole.get(row[key], 0) + int(row["bytes"])
+    for key, size in whole.items():
+        bytes_moved = moved.get(key, 0)
+        what = f"{bytes_moved} bytes of {key} were moved at {name}, which has {size}, and {twice} may be twice"
+        findings.check("I5", bytes_moved <= size + twice, what)
 
 
 def target(findings, name, log, rows, records, finished):

@@ -29,6 +29,11 @@ class Folder:
                 sha256.update(piece)
         return size, sha256.hexdigest()
 
+    def texts(self, names):
+        """What Backhaul itself has written there, each with where it lies; and all names."""
+        ours = [os.path.join(self.path, name) for name in names if name.startswith(".backhaul/")]
+        return texts(ours) + [(f"the names in {self.path}", "\n".join(names).encode())]
+
     def records(self, names):
         """Every line of every record object, oldest first, each with the name of its object."""
         lines = []
@@ -38,6 +43,15 @@ class Folder:
                     batch = name[len(RECORDS) : -len(".ndjson")]
                     lines += [{**json.loads(line), "object": batch} for line in file]
         return lines
+
+
+def texts(files):
+    """The bytes of files, each with its name."""
+    found = []
+    for name in files:
+        with open(name, "rb") as file:
+            found.append((name, file.read()))
+    return found
 
 
 def sums(path):

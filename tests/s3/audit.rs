@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use super::super::s3::S3Server;
 use super::super::support::Audit;
-use super::{BUCKET, Bed, Route};
+use super::{BUCKET, Bed, Route, SECRETS};
 
 impl Bed {
     /// The audit of its database, its target and its source; of those in buckets as they are now.
     pub(crate) fn audit(&self) -> Audit {
-        let audit = Audit::of(&self.database_text());
+        let audit = Audit::of(&self.database_text()).without(&SECRETS);
         let folder = self.path().join("audit");
         let audit = if self.route == Route::ToS3 {
             audit.source("source", &self.path().join("source"))
@@ -40,6 +40,7 @@ fn write_down(server: &S3Server, place: &Path) -> (PathBuf, PathBuf) {
         serde_json::json!({
             "operation": format!("{:?}", request.operation),
             "key": request.key,
+            "bytes": request.bytes_in.max(request.bytes_out),
             "status": request.status,
             "fault": request.fault,
         })

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use backhaul::copy::PARTS_IN_FLIGHT;
+
 use super::bed::{BUCKET, Bed, Options, PART, Route, large, one, small};
 use super::s3::{Headers, Operation};
 use super::{for_all, support};
@@ -128,6 +130,7 @@ fn killed_at_every_checkpoint_in_a_row() {
         }
         bed.is_complete(point);
         bed.bytes_at_most(kills, point);
+        bed.audit().twice(kills * PARTS_IN_FLIGHT as u64 * PART).holds(point);
     });
 }
 

@@ -66,6 +66,22 @@ impl Audit {
         self.with("--log", name, file)
     }
 
+    /// And whether more of an object was read or sent than there is of it, but for so many bytes.
+    pub fn twice(mut self, bytes: u64) -> Self {
+        if let Some(command) = &mut self.command {
+            command.arg("--twice").arg(bytes.to_string());
+        }
+        self.must(&["I5"])
+    }
+
+    /// And whether one of these lies anywhere.
+    pub fn without(mut self, secrets: &[&str]) -> Self {
+        if let Some(command) = &mut self.command {
+            command.env("AUDIT_SECRETS", secrets.join("\n"));
+        }
+        self.must(&["I23"])
+    }
+
     /// And whether a place is what it was when [`sums`] were taken of it.
     pub fn sums(self, file: &Path, place: &Path) -> Self {
         let file = file.to_str().expect("UTF-8").to_owned();
@@ -182,6 +198,10 @@ impl Bed {
     /// The audit of its database, both targets and the source.
     pub fn audit(&self) -> Audit {
         let audit = Audit::of(&self.database_text()).source(SOURCE, &self.layout.source());
+        let audit = match self.options.database.as_deref().and_then(password) {
+            Some(password) => audit.without(&[password]),
+            None => audit,
+        };
         TARGETS.iter().fold(audit, |audit, target| audit.region(target, &self.target(target)))
     }
 
@@ -190,4 +210,10 @@ impl Bed {
         let audit = self.audit().finished().must(&["I1", "I3", "I4", "I11"]);
         if self.is_watched.get() { audit.watched() } else { audit }
     }
+}
+
+/// The password in the URL of a database.
+fn password(url: &str) -> Option<&str> {
+    let (user, _) = url.split_once("://")?.1.split_once('@')?;
+    Some(user.split_once(':')?.1)
 }
