@@ -9,6 +9,8 @@ mod support;
 mod bed;
 #[path = "support/database_server.rs"]
 mod database_server;
+#[path = "runners/late.rs"]
+mod late;
 #[path = "runners/totals.rs"]
 mod totals;
 #[path = "support/witnessed.rs"]
@@ -37,7 +39,7 @@ fn on(test: &str, kind: Kind, check: impl FnOnce(&Server)) {
 #[test]
 fn three_runners_share_a_plan_on_postgresql() {
     on("runners on PostgreSQL", Kind::PostgreSql, |server| {
-        three_that_start_at_once_do_each_migration_once(server);
+        all_that_start_at_once_do_each_migration_once(server, 3);
         what_a_killed_runner_had_is_taken_over(server);
         one_that_slept_past_its_lease_goes_on(server);
         a_joiner_is_let_in_or_told_why_not(server);
@@ -50,9 +52,26 @@ fn three_runners_share_a_plan_on_postgresql() {
 #[test]
 fn three_runners_share_a_plan_on_mariadb() {
     on("runners on MariaDB", Kind::MariaDb, |server| {
-        three_that_start_at_once_do_each_migration_once(server);
+        all_that_start_at_once_do_each_migration_once(server, 3);
         what_a_killed_runner_had_is_taken_over(server);
         one_that_slept_past_its_lease_goes_on(server);
+    });
+}
+
+/// As hosts that share a cron line do.
+#[test]
+fn five_runners_share_a_plan() {
+    on("five runners", Kind::PostgreSql, |server| all_that_start_at_once_do_each_migration_once(server, 5));
+}
+
+#[test]
+fn what_comes_late_changes_nothing() {
+    on("runners that are late", Kind::PostgreSql, |server| {
+        late::a_runner_that_is_stopped_before_it_writes_changes_nothing_later(server);
+        late::a_clock_that_is_set_in_the_middle_is_not_looked_at(server);
+    });
+    on("runners that are late on MariaDB", Kind::MariaDb, |server| {
+        late::a_runner_that_is_stopped_before_it_writes_changes_nothing_later(server);
     });
 }
 
@@ -73,9 +92,9 @@ fn in_the_middle(bed: &Bed, runners: &mut Vec<Running>) -> Running {
     runners.remove(found.expect("just seen"))
 }
 
-fn three_that_start_at_once_do_each_migration_once(server: &Server) {
+fn all_that_start_at_once_do_each_migration_once(server: &Server, runners: usize) {
     let bed = Bed::new(server, "8MiB/s");
-    let runners: Vec<_> = (0..3).map(|_| bed.join()).collect();
+    let runners: Vec<_> = (0..runners).map(|_| bed.join()).collect();
     for runner in runners {
         runner.wait().expect(0);
     }

@@ -29,6 +29,15 @@ pub struct Registry {
     trove: Option<Trove>,
 }
 
+/// Whether somebody who began a batch may still write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Others {
+    /// The database was theirs alone, and is ours now.
+    AreGone,
+    /// A runner that was stopped, or a request that a store got late.
+    MayWakeUp,
+}
+
 /// One copy that its catalog has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Entered {
@@ -131,11 +140,11 @@ impl Registry {
     }
 
     /// Takes away what earlier batches of these rows left unpublished, if a crash ended them; or waits, where it cannot be
-    /// seen, until it is done. Safe to repeat.
+    /// seen, until it is done. Whatever `others` write of these batches afterwards registers nothing. Safe to repeat.
     ///
     /// # Errors
     /// As [`Registry::register`].
-    pub async fn settle(&self, rows: impl IntoIterator<Item = &Row>) -> Result<(), CatalogError> {
+    pub async fn settle(&self, rows: impl IntoIterator<Item = &Row>, others: Others) -> Result<(), CatalogError> {
         match &self.trove {
             Some(trove) => {
                 let is_begun = |row: &Row| row.completed_ms.is_none() && row.record.is_some();
@@ -144,7 +153,7 @@ impl Registry {
                 }
                 Ok(())
             }
-            None => records::settle(&self.store, rows).await,
+            None => records::settle(&self.store, rows, others).await,
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-use super::{Entered, RecordShelf, Registered};
+use super::{Entered, Others, RecordShelf, Registered};
 use crate::catalog::{Catalog, CatalogError, Ledger, Origin, Record, RecordState, StoreCatalog, batch_of};
 use crate::database::Row;
 use crate::failure::{Cause, Failure};
@@ -52,15 +52,23 @@ pub(super) async fn register(
     Ok(registered)
 }
 
-/// Takes away what earlier batches of these rows left unpublished, if a crash ended them. Safe to repeat.
+/// Takes away what earlier batches of these rows left unpublished, if a crash ended them. Where whoever began them may
+/// still wake up, their names are taken: what comes late finds that it is late. Safe to repeat.
 ///
 /// # Errors
 /// As [`register`].
-pub(super) async fn settle(store: &Store, rows: impl IntoIterator<Item = &Row>) -> Result<(), CatalogError> {
+pub(super) async fn settle(
+    store: &Store,
+    rows: impl IntoIterator<Item = &Row>,
+    others: Others,
+) -> Result<(), CatalogError> {
     let batches: BTreeSet<&str> = rows.into_iter().filter_map(|row| row.record.as_deref()).collect();
     let shelf = RecordShelf::new(store.clone());
     for batch in batches {
         shelf.settle(batch).await.map_err(|error| CatalogError(error.of_target()))?;
+        if others == Others::MayWakeUp {
+            catalog(store.clone()).close(batch).await?;
+        }
     }
     Ok(())
 }

@@ -116,6 +116,29 @@ impl Bed {
         self.start(command, &["--if-running", "join"])
     }
 
+    /// The same on a host whose clock somebody sets: by as much as stands in a file, at any moment.
+    pub(crate) fn join_with_the_clock_of(&self, file: &Path) -> Running {
+        let mut command = Command::new("faketime");
+        command.args(["-f", "+0s", "env", "-u", "FAKETIME", BACKHAUL]).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        command.env("FAKETIME_TIMESTAMP_FILE", file).env("FAKETIME_NO_CACHE", "1");
+        self.start(command, &["--if-running", "join"])
+    }
+
+    /// A run that joins others, and stops at a point until somebody lets it go on.
+    pub(crate) fn join_and_stop_at(&self, point: &str) -> Running {
+        let mut command = Command::new("env");
+        command.args([&format!("BACKHAUL_FAULT={point}:1:stop"), BACKHAUL]);
+        self.start(command, &["--if-running", "join"])
+    }
+
+    /// All that lies in the target and what the database says of it, but for the runners' own list.
+    pub(crate) fn all(&self) -> (BTreeMap<PathBuf, Vec<u8>>, Vec<String>) {
+        let read = |path: PathBuf| (path.clone(), std::fs::read(path).expect("readable"));
+        let rows = self.ask("SELECT CONCAT(id, ' ', state, ' ', claim, ' ', location, ' ', sha256, ' ', verified, ' ', record) AS said FROM backups ORDER BY id");
+        let said = |row: &QueryResult| row.try_get("", "said").expect("a text");
+        (files(&self.target()).into_iter().map(read).collect(), rows.iter().map(said).collect())
+    }
+
     pub(crate) fn run(&self, arguments: &[&str]) -> Running {
         self.start(Command::new(BACKHAUL), arguments)
     }
@@ -141,6 +164,11 @@ impl Bed {
         self.count(&format!(
             "SELECT COUNT(*) FROM backups JOIN runners ON runners.id = backups.claimed_by WHERE runners.pid = {pid}"
         ))
+    }
+
+    /// Of all that is stored so far.
+    pub(crate) fn bytes_read(&self) -> i64 {
+        self.count("SELECT CAST(COALESCE(SUM(bytes_read), 0) AS BIGINT) FROM backups")
     }
 
     /// Parts stored of what a process has.
