@@ -4,6 +4,8 @@ mod support;
 
 #[path = "small_cloud/again.rs"]
 mod again;
+#[path = "small_cloud/bad_rows.rs"]
+mod bad_rows;
 #[path = "small_cloud/bed.rs"]
 mod bed;
 #[path = "small_cloud/chains.rs"]

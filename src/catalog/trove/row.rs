@@ -103,7 +103,7 @@ impl BackupRow {
         }
         match self.size {
             None => return Err("it has no size".to_owned()),
-            Some(size) if !is_size(size) => return Err(format!("the size of {size} GB makes no sense")),
+            Some(size) if !is_size(size) => return Err(format!("the size of {size:?} GB makes no sense")),
             Some(_) => {}
         }
         if let Some(parent) = &self.parent_id

@@ -30,14 +30,16 @@ pub(super) struct Made {
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Backup {
     pub(super) id: String,
-    name: String,
+    name: Option<String>,
     description: Option<String>,
     #[serde(rename = "locationRef")]
     pub(super) location: Option<String>,
     instance_id: Option<String>,
     created: Option<String>,
     updated: Option<String>,
-    size: Option<f64>,
+    /// A number, or nonsense, which must not hold up the rows beside it.
+    #[serde(default)]
+    size: Value,
     pub(super) status: String,
     pub(super) parent_id: Option<String>,
     /// Not in older releases, which show nobody but the asker's own.
@@ -77,10 +79,10 @@ impl Backup {
         let (datastore, version) = self.datastore.map_or((None, None), |datastore| (datastore.name, datastore.version));
         BackupRow {
             id: self.id,
-            name: self.name,
+            name: self.name.unwrap_or_default(),
             description: self.description,
             location: self.location,
-            size: self.size,
+            size: if self.size.is_null() { None } else { Some(self.size.as_f64().unwrap_or(f64::NAN)) },
             tenant_id: Some(self.project_id.unwrap_or_else(|| asked.to_owned())),
             state: self.status,
             instance_id: self.instance_id,
