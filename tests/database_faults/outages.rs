@@ -1,7 +1,9 @@
 //! Servers that are gone for a while, and replies that are lost.
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::process::Signal;
 
 use backhaul::database::{Database, DatabaseUrl, Holder};
 use backhaul::lease::Terms;
@@ -69,6 +71,28 @@ fn is_down_for_longer_than_the_lease(kind: Kind) {
     assert_eq!(in_the_stores(&bed), written, "{kind:?}: written after its lease had ended");
     server.resume();
     went_well_after(1, &bed, running, &format!("{kind:?} down for {outage:?} with a lease of {lease}"));
+}
+
+/// Nobody waits for a server as long as a run does that nothing hurries: told to stop, it says why it could not write down
+/// what it had, and goes.
+fn is_told_to_stop_while_its_server_is_down(kind: Kind) {
+    let Some(mut server) = server(kind, "a run that is told to stop while its server is down") else { return };
+    let bed = bed(&server, server.port);
+    let running = in_the_middle(&bed, &["--bandwidth", SLOWLY, "--lease", "3s", "--heartbeat", "1s"]);
+    server.kill();
+    running.signal(Signal::TERM);
+    let (began, output) = (Instant::now(), running.wait().expect(6));
+    assert!(began.elapsed() < Duration::from_mins(1), "{kind:?}: {:?}", began.elapsed());
+    let text = format!("error: the database `{}` cannot be reached\ncaused by: ", bed.database_url());
+    assert!(output.stderr.contains(&text), "{kind:?}: {output}");
+    server.resume();
+    wait_until("its lease is over", || bed.run().code == Some(0));
+    bed.is_complete(1, &format!("{kind:?}: told to stop while it was down"));
+}
+
+#[test]
+fn a_run_is_told_to_stop_while_its_server_is_down() {
+    on_both(is_told_to_stop_while_its_server_is_down);
 }
 
 /// All that lies in the target regions, and when it was written.
