@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::bed::{BUCKET, SECRETS, transfers};
+use super::bed::{SECRETS, transfers};
 use super::crew::{Crew, LEASE};
 use super::s3::Operation;
 use super::sentry::Silence;
-use super::support::wait_until;
 
 /// What is left of a lease when its holder stops: a tenth.
 const MARGIN_MS: i64 = 300;
@@ -18,7 +17,6 @@ const LEASE_ENDED: &str = "lease ended";
 #[track_caller]
 pub(crate) fn is_right(crew: &Crew, silences: &[Silence]) -> Leases {
     runners_ended_well(crew);
-    sweep(crew);
     let what = "in the end";
     crew.bed.is_complete(what);
     is_published_once(crew);
@@ -44,18 +42,6 @@ fn runners_ended_well(crew: &Crew) {
         let ended_well = gone.code == Some(0) || gone.was_killed || (gone.code == Some(6) && is_excused);
         assert!(ended_well, "{gone:?}");
     }
-}
-
-/// A request to begin an upload that a runner had sent when it was stopped or cut off may get to the store after others
-/// have looked for what it left: `gc` ends what comes of it, as the manual says.
-#[track_caller]
-fn sweep(crew: &Crew) {
-    if crew.bed.target.open_uploads(BUCKET).is_empty() {
-        return;
-    }
-    assert!(crew.disturbances() > 0, "an upload is open, and nothing was done to anybody");
-    // The leases of the dead have to end first.
-    wait_until("`gc` is let in", || crew.bed.call("gc", &[]).code != Some(5));
 }
 
 /// Each object was made visible by one request. (One whose answer nobody waited for may have done it.)
