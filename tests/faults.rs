@@ -257,14 +257,16 @@ fn is_true_if_there(bed: &Bed, what: &str) {
     }
 }
 
-/// As many as a careful service manager leaves a program: copies that run at the same time share them.
+/// As many as a careful service manager leaves a program: copies that run at the same time share them. And they have to
+/// share one processor. (How much memory they share: tests/memory.rs.)
 #[test]
-fn sixty_four_files_are_enough() {
+fn sixty_four_files_and_a_processor_are_enough() {
     let limits = "limits: { concurrency: 64 }".to_owned();
     for layout in Layout::ALL {
         let bed = Bed::with(layout, Options { limits: limits.clone(), ..Options::default() });
         let mut command = std::process::Command::new("sh");
-        command.args(["-c", "ulimit -n 64 && exec \"$0\" run \"$1\"", BACKHAUL]).arg(bed.plan());
+        let script = "ulimit -n 64 && exec taskset --cpu-list 0 \"$0\" run \"$1\"";
+        command.args(["-c", script, BACKHAUL]).arg(bed.plan());
         bed.settle(&mut command);
         Output::of(command.output().expect("it starts")).expect(0);
         bed.is_complete(0, "with 64 files");

@@ -20,7 +20,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bed::{Bed, LEASE, Server};
+use bed::{Bed, Server, lease};
 use database_server::Kind;
 use rustix::process::Signal;
 use support::{Running, wait_until};
@@ -126,7 +126,7 @@ fn one_that_slept_past_its_lease_goes_on(server: &Server) {
     sleeper.signal(Signal::STOP);
     let began = std::time::Instant::now();
     wait_until("others have what it had", || bed.rows_of(sleeper.pid()) == 0);
-    assert!(began.elapsed() < LEASE + Duration::from_secs(7), "{:?}", began.elapsed());
+    assert!(began.elapsed() < lease() + Duration::from_secs(7), "{:?}", began.elapsed());
     sleeper.signal(Signal::CONT);
     let ended = sleeper.wait().expect(0);
     for runner in runners {
@@ -145,7 +145,9 @@ fn a_host_that_misses_a_region_leaves_the_work_to_others(server: &Server) {
     let bed = Bed::new(server, "2MiB/s");
     let first = bed.join();
     wait_until("it has begun", || bed.parts_of(first.pid()) > 0);
-    let alone = bed.join_without_source().wait().expect(6);
+    let alone = bed.join_without_source().wait();
+    // What is copied it may have registered: then it is not all that it could not reach.
+    assert!(matches!(alone.code, Some(3 | 6)), "{alone}");
     assert!(alone.stderr.contains("cannot be reached"), "{alone}");
     first.wait().expect(0);
     bed.is_complete(0);

@@ -11,11 +11,13 @@ use sea_orm::QueryResult;
 use tempfile::TempDir;
 
 use super::database_server::{DatabaseServer, Kind};
-use super::support::{Audit, BACKHAUL, Running, files, record_lines, watch};
+use super::support::{Audit, BACKHAUL, Running, files, in_full, record_lines, watch};
 use super::witnessed::{Change, Witnessed};
 
 /// Of every runner here.
-pub(crate) const LEASE: Duration = Duration::from_secs(3);
+pub(crate) fn lease() -> Duration {
+    in_full(Duration::from_secs(3), Duration::from_secs(30))
+}
 
 const SMALL: usize = 57;
 const LARGE: usize = 3;
@@ -91,7 +93,7 @@ impl Bed {
         self.folder.path().join("two")
     }
 
-    /// A run that joins others, on a lease of [`LEASE`].
+    /// A run that joins others, on a lease of [`lease`].
     pub(crate) fn join(&self) -> Running {
         self.run(&["--if-running", "join"])
     }
@@ -144,8 +146,8 @@ impl Bed {
     }
 
     fn start(&self, mut command: Command, arguments: &[&str]) -> Running {
-        let lease = format!("{}s", LEASE.as_secs());
-        command.arg("run").arg(self.plan()).args(["--lease", &lease, "--heartbeat", "1s"]).args(arguments);
+        let [lease, heartbeat] = [lease(), lease() / 3].map(|time| format!("{}s", time.as_secs()));
+        command.arg("run").arg(self.plan()).args(["--lease", &lease, "--heartbeat", &heartbeat]).args(arguments);
         command.env("BACKHAUL_DATABASE_URL", &self.database.url).env_remove("BACKHAUL_FAULT");
         command.current_dir(self.folder.path());
         Running::start(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))
