@@ -285,16 +285,20 @@ proptest! {
         }
         let mut bed = bed.mishaps(&mishaps);
         bed.with_fuse(Fuse::at(kill));
-        let copied = runtime.block_on(async {
+        let (has_died, copied) = runtime.block_on(async {
             if let Some(copied) = bed.copy_or_die().await {
-                return copied;
+                return (false, copied);
             }
             bed.with_fuse(Fuse::default());
             bed.job.resume = bed.rows.resume(&bed.job.layout);
-            bed.copy().await
+            (true, bed.copy().await)
         });
+        // Who dies between a PUT that was damaged, of bytes whose MD5 nobody could know before, and taking it back, leaves
+        // it: the next run finds that it is not the source's, and as it could be anybody's leaves it alone.
+        let may_stay = has_died && is_plain && source_has_segments && mishaps.contains(&Mishap::Flipped);
         match copied {
             Ok(receipt) => bed.assert_copied(&receipt),
+            Err(CopyError::Failed(failure)) if may_stay && failure.cause == Cause::TargetDiffers => {}
             Err(CopyError::Failed(_) | CopyError::StartAgain(_)) => {
                 prop_assert!(bed.target.object().is_none_or(|there| there == bed.whole()));
             }
