@@ -1,8 +1,8 @@
 //! Named points between two durable facts, where a test ends the process as a crash would.
 //!
 //! `BACKHAUL_FAULT=name` or `name:n` aborts at the n-th time (from 1) the point is reached, `name:n:panic` panics there,
-//! `name:n:stop` stops the process there until a SIGCONT; `BACKHAUL_FAULT_LOG=file` adds a line with its name to `file` at every point. Without the feature `fault-points`, which
-//! no shipped build has, the function is empty.
+//! `name:n:stop` stops the process there until a SIGCONT; `BACKHAUL_FAULT_LOG=file` adds a line with its name to `file` at
+//! every point. Without the feature `fault-points`, which no shipped build has, the function is empty.
 
 /// Passes the point `name`; with the feature `fault-points`, perhaps for the last time.
 #[cfg(not(feature = "fault-points"))]

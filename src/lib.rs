@@ -36,4 +36,5 @@ pub mod store;
 mod suggest;
 pub mod summary;
 pub mod survey;
+mod task;
 pub mod throttle;

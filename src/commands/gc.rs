@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::failure::{Cause, Failure};
 use crate::id::Key;
 use crate::regions::records_in;
-use crate::register::{Others, Registry};
+use crate::register::{Authors, Registry};
 use crate::report::printable;
 use crate::state::State;
 use crate::store::{Target, Upload};
@@ -80,9 +80,9 @@ async fn remove(recorded: &Recorded, row: &Row) -> Result<Result<(), Failure>, C
         }
     }
     // In Trove nothing of a batch can be left, and its name is none of an object there.
-    let others = if recorded.database.runner().is_some() { Others::MayWakeUp } else { Others::AreGone };
+    let authors = Authors::of(&recorded.database);
     if row.target_catalog == records_in(&row.target_store)
-        && let Err(error) = Registry::records_in(store).settle(std::slice::from_ref(row), others).await
+        && let Err(error) = Registry::records_in(store).settle(std::slice::from_ref(row), authors).await
     {
         return Ok(Err(error.0));
     }

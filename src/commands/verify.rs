@@ -19,7 +19,7 @@ use crate::database::{Database, Row};
 use crate::error::CommandError;
 use crate::exit::Exit;
 use crate::failure::{Cause, Failure};
-use crate::register::{Others, Parent, Registry};
+use crate::register::{Authors, Parent, Registry};
 use crate::report::printable;
 use crate::state::State;
 use crate::store::{Pin, StoreError};
@@ -166,7 +166,7 @@ async fn write_down(
 ) -> Result<(), CommandError> {
     database.check_lease().map_err(|error| super::open::database_error(&error))?;
     // What a `verify` that was killed here has left is named by the row only until the next batch is.
-    if let Err(error) = registry.settle(std::slice::from_ref(row), Others::AreGone).await {
+    if let Err(error) = registry.settle(std::slice::from_ref(row), Authors::AreGone).await {
         super::complain(&format!("warning: the catalog still says COMPLETED: {error}"));
         return Ok(());
     }

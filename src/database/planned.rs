@@ -207,7 +207,6 @@ impl Database {
     }
 }
 
-/// Planning.
 /// What [`Database::save_plan`] did.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct SavedPlan {
@@ -217,6 +216,7 @@ pub struct SavedPlan {
     pub described: Vec<Uuid>,
 }
 
+/// Planning.
 impl Database {
     /// Makes `plan` want exactly `rows` (each id once), in this order, in one transaction.
     ///

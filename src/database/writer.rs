@@ -128,7 +128,8 @@ struct Task {
     closing: CancellationToken,
     hurrying: CancellationToken,
     commits: Arc<AtomicU64>,
-    /// After a failed fsync, or when a server has forgotten what it confirmed, or the file is another one: what every later write is told.
+    /// After a failed fsync, or when a server has forgotten what it confirmed, or the file is another one: what every later
+    /// write is told.
     broken: Option<DatabaseError>,
     /// Of the last transaction that a server has confirmed.
     sequence: i64,

@@ -12,7 +12,7 @@ use crate::database::{Claim, DatabaseError, RecordPlace, Row};
 use crate::event::Event;
 use crate::failure::Failure;
 use crate::regions::Access;
-use crate::register::{Entered, Others, Parent, Registered, Registry};
+use crate::register::{Authors, Entered, Parent, Registered, Registry};
 use crate::schedule::{Outcome, Ready};
 use crate::state::State;
 
@@ -51,8 +51,8 @@ async fn claimed(
     if entries.is_empty() {
         return Ok(Vec::new());
     }
-    let others = if engine.is_shared() { Others::MayWakeUp } else { Others::AreGone };
-    if let Err(error) = registry.settle(entries.iter().map(|entry| &entry.row), others).await {
+    let authors = Authors::of(&engine.database);
+    if let Err(error) = registry.settle(entries.iter().map(|entry| &entry.row), authors).await {
         return failed(engine, entries, &error.0).await;
     }
     // One batch a target at a time: nobody else wants this ledger meanwhile. What was to be recorded before, by another

@@ -7,6 +7,7 @@ use super::Engine;
 use crate::copy::{Checkpoint, Part};
 use crate::database::{Claim, Database, DatabaseError, PartRow};
 use crate::store::{Store, Target, Upload};
+use crate::task::to_its_end;
 
 /// What a copy has done, written down under its claim.
 pub(super) struct RowCheckpoint<'a> {
@@ -53,19 +54,15 @@ impl Checkpoint for RowCheckpoint<'_> {
         let (database, claim) = (self.engine.database.clone(), self.claim);
         let (store, upload) = (self.target.clone(), upload.clone());
         // The step may be cut off meanwhile: then this runner is the only one that knows of the upload.
-        let written = tokio::spawn(async move {
+        let written = to_its_end(async move {
             let written = database.upload_begun(claim, &upload_id).await;
             if matches!(written, Ok(false) | Err(DatabaseError::LeaseEnded { .. })) {
                 tokio::spawn(abort_if_unknown(database, claim, store, upload));
             }
             written
         });
-        match written.await {
-            Ok(written) => written,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            // The process is about to end.
-            Err(_) => Ok(false),
-        }
+        // None: the process is about to end.
+        written.await.unwrap_or(Ok(false))
     }
 
     async fn part_done(&self, part: &Part, upload: &Upload) -> Result<bool, DatabaseError> {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::catalog::trove::Trove;
 use crate::catalog::{Catalog, CatalogError, Ledger, Record};
-use crate::database::Row;
+use crate::database::{Database, Row};
 use crate::failure::{Cause, Failure};
 use crate::id::Key;
 use crate::regions::{Access, Regions};
@@ -29,13 +29,21 @@ pub struct Registry {
     trove: Option<Trove>,
 }
 
-/// Whether somebody who began a batch may still write it.
+/// Whether those who began a batch may still write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Others {
+pub enum Authors {
     /// The database was theirs alone, and is ours now.
     AreGone,
     /// A runner that was stopped, or a request that a store got late.
     MayWakeUp,
+}
+
+impl Authors {
+    /// Of batches that rows of this database name.
+    #[must_use]
+    pub fn of(database: &Database) -> Self {
+        if database.runner().is_some() { Self::MayWakeUp } else { Self::AreGone }
+    }
 }
 
 /// One copy that its catalog has.
@@ -140,11 +148,11 @@ impl Registry {
     }
 
     /// Takes away what earlier batches of these rows left unpublished, if a crash ended them; or waits, where it cannot be
-    /// seen, until it is done. Whatever `others` write of these batches afterwards registers nothing. Safe to repeat.
+    /// seen, until it is done. Whatever their `authors` write of these batches afterwards registers nothing. Safe to repeat.
     ///
     /// # Errors
     /// As [`Registry::register`].
-    pub async fn settle(&self, rows: impl IntoIterator<Item = &Row>, others: Others) -> Result<(), CatalogError> {
+    pub async fn settle(&self, rows: impl IntoIterator<Item = &Row>, authors: Authors) -> Result<(), CatalogError> {
         match &self.trove {
             Some(trove) => {
                 let is_begun = |row: &Row| row.completed_ms.is_none() && row.record.is_some();
@@ -153,7 +161,7 @@ impl Registry {
                 }
                 Ok(())
             }
-            None => records::settle(&self.store, rows, others).await,
+            None => records::settle(&self.store, rows, authors).await,
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-use super::{Entered, Others, RecordShelf, Registered};
+use super::{Authors, Entered, RecordShelf, Registered};
 use crate::catalog::{Catalog, CatalogError, Ledger, Origin, Record, RecordState, StoreCatalog, batch_of};
 use crate::database::Row;
 use crate::failure::{Cause, Failure};
@@ -60,13 +60,13 @@ pub(super) async fn register(
 pub(super) async fn settle(
     store: &Store,
     rows: impl IntoIterator<Item = &Row>,
-    others: Others,
+    authors: Authors,
 ) -> Result<(), CatalogError> {
     let batches: BTreeSet<&str> = rows.into_iter().filter_map(|row| row.record.as_deref()).collect();
     let shelf = RecordShelf::new(store.clone());
     for batch in batches {
         shelf.settle(batch).await.map_err(|error| CatalogError(error.of_target()))?;
-        if others == Others::MayWakeUp {
+        if authors == Authors::MayWakeUp {
             catalog(store.clone()).close(batch).await?;
         }
     }

@@ -2,6 +2,8 @@
 
 use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionOptions, TransactionTrait};
 
+use crate::task::to_its_end;
+
 /// Begins a transaction; who waits for it may give up at any moment.
 ///
 /// sqlx (0.9) forgets a BEGIN that it has sent if nobody waits for its answer: the connection goes back to its pool in a
@@ -11,9 +13,6 @@ use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionOptions
 /// Those of the connection.
 pub async fn begin(connection: &DatabaseConnection, options: TransactionOptions) -> Result<DatabaseTransaction, DbErr> {
     let connection = connection.clone();
-    match tokio::spawn(async move { connection.begin_with_options(options).await }).await {
-        Ok(begun) => begun,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(DbErr::Custom("the process is about to end".to_owned())),
-    }
+    let begun = to_its_end(async move { connection.begin_with_options(options).await }).await;
+    begun.unwrap_or_else(|| Err(DbErr::Custom("the process is about to end".to_owned())))
 }

@@ -16,6 +16,7 @@ use crate::store::attempt::Attempt;
 use crate::store::{
     KnownDigests, Metadata, ObjectFacts, Proof, Shape, Source, StoreError, StoreErrorKind, StoredPart, Target, Upload,
 };
+use crate::task::to_its_end;
 
 impl Target for BucketStore {
     async fn put(
@@ -61,17 +62,13 @@ impl Target for BucketStore {
     async fn begin(&self, key: &Key, token: &str, shape: Shape<'_>) -> Result<Upload, StoreError> {
         let (store, metadata) = (self.clone(), shape.metadata.clone());
         let upload = Upload { key: key.clone(), token: token.to_owned(), upload_id: None, parts: shape.layout.parts() };
-        let begun = tokio::spawn(async move {
+        let begun = to_its_end(async move {
             let upload = store.create_upload(upload, &metadata).await?;
             Ok(Unclaimed { store, upload: Some(upload) })
         });
-        match begun.await {
-            Ok(begun) => begun.map(Unclaimed::claimed),
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => {
-                Err(self.attempt("write", key.as_str()).refused(StoreErrorKind::Lost, "the process is about to end"))
-            }
-        }
+        let ending =
+            || self.attempt("write", key.as_str()).refused(StoreErrorKind::Lost, "the process is about to end");
+        begun.await.unwrap_or_else(|| Err(ending())).map(Unclaimed::claimed)
     }
 
     /// Compares tags and sizes of the parts that the store lists with those that were stored.
