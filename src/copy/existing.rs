@@ -71,6 +71,7 @@ pub(super) async fn is_there<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
         let message = format!("`{}` is not where its source is, though both are one account", job.target_key);
         Failure::new(Cause::SourceMissing, message)
     })?;
+    job.agrees_with(&there.metadata)?;
     let metadata = there.metadata.clone();
     let receipt = adopt(source, target, job, &there, checkpoint).await?;
     Ok(Receipt { metadata, ..receipt })

@@ -25,7 +25,8 @@ use tokio_util::sync::CancellationToken;
 use crate::failure::Failure;
 use crate::id::{Key, Sha256Digest};
 use crate::store::{
-    KnownDigests, Layout, Metadata, Pin, Segment, Shape, Source, StoreError, StoreErrorKind, StoredPart, Target, Upload,
+    KnownDigests, Layout, Lineage, Metadata, Pin, Segment, Shape, Source, StoreError, StoreErrorKind, StoredPart,
+    Target, Upload,
 };
 
 pub use budget::Budget;
@@ -68,6 +69,8 @@ pub struct Job {
     pub expected: Vec<Expected>,
     /// What the source's record says of the object, where its store keeps no metadata.
     pub metadata: Metadata,
+    /// What the object must not contradict; none where nobody knows, or where objects name no parents.
+    pub lineage: Option<Lineage>,
     /// Whether the whole object is read back, besides each part.
     pub read_back: bool,
     /// Whether the target's object is the source's own, because both regions are one account: it is only read.
@@ -89,6 +92,11 @@ impl Job {
             None => (Vec::new(), self.to_compare(known)),
             Some(Resume { parts, hash }) => (parts.clone(), self.with_segments(hash.clone(), known)),
         }
+    }
+
+    /// Whether the object names the parent that it is said to have.
+    fn agrees_with(&self, metadata: &Metadata) -> Result<(), Failure> {
+        self.lineage.as_ref().map_or(Ok(()), |lineage| lineage.agrees(&self.source_key, metadata))
     }
 
     /// The hash that finds what differs from the source: the whole, or a segment of it.

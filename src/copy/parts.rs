@@ -85,6 +85,7 @@ pub(super) async fn facts<S: Source + Sync, E>(
         let failure = Failure::new(Cause::SourceChanged, message);
         return Err(failure.hint("let the writer finish, then run the same plan again").into());
     }
+    job.agrees_with(&metadata)?;
     Ok((digests, if metadata.is_empty() { job.metadata.clone() } else { metadata }))
 }
 

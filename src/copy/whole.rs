@@ -20,7 +20,10 @@ pub(super) async fn copy<S: Source + Sync, T: Target + Sync, C: Checkpoint>(
     let seen = |bytes| checkpoint.read(bytes);
     let read = source.read(&job.source_key, 0..job.pin.size, &job.pin, &seen).await.map_err(StoreError::of_source)?;
     let (known, metadata) = match read.facts {
-        Some(facts) => (facts.digests, facts.metadata),
+        Some(facts) => {
+            job.agrees_with(&facts.metadata)?;
+            (facts.digests, facts.metadata)
+        }
         // Read segment by segment: what belongs to the whole is to be asked for.
         None if job.segments.is_some() => parts::facts(source, job).await?,
         None => (KnownDigests::default(), job.metadata.clone()),

@@ -184,6 +184,7 @@ impl Step {
             token,
             expected: object.expected,
             metadata: self.row.metadata.clone(),
+            lineage: object.lineage,
             read_back: self.engine.verify == Verify::ReadBack,
             is_source: self.row.is_the_source_itself(),
             upload_id: resume.as_ref().and(self.row.upload_id.clone()),

@@ -5,13 +5,9 @@ use crate::catalog::Record;
 use crate::database::Row;
 use crate::failure::{Cause, Failure};
 use crate::id::Key;
-use crate::store::{Metadata, Source, StoreError, StoreErrorKind, SwiftStore};
-
-/// URL of the parent's object; Trove looks at its last two parts only.
-const LOCATION: &str = "parent-location";
-
-/// `ETag` of the parent's object, without quotes. Trove compares it before it restores.
-const CHECKSUM: &str = "parent-checksum";
+use crate::store::{
+    Metadata, PARENT_CHECKSUM, PARENT_LOCATION, Source, StoreError, StoreErrorKind, SwiftStore, object_of,
+};
 
 /// Longest value of metadata that Swift takes by default (`max_meta_value_length`).
 const VALUE_MAX: usize = 256;
@@ -66,13 +62,16 @@ pub(super) async fn link(store: &SwiftStore, row: &Row, parent: Option<&Parent>)
         return Err(Failure::new(Cause::TargetUnwritable, message)
             .hint("give the target store a shorter `container`, or its Swift a shorter address"));
     }
-    store.update_metadata(&key, &[(LOCATION, &url), (CHECKSUM, &parent.etag)]).await.map_err(StoreError::of_target)?;
+    store
+        .update_metadata(&key, &[(PARENT_LOCATION, &url), (PARENT_CHECKSUM, &parent.etag)])
+        .await
+        .map_err(StoreError::of_target)?;
     Ok(())
 }
 
 fn names(metadata: &Metadata, url: &str, etag: &str) -> bool {
     let says = |name: &str, value: &str| metadata.get(name).is_some_and(|there| there == value);
-    says(LOCATION, url) && says(CHECKSUM, etag)
+    says(PARENT_LOCATION, url) && says(PARENT_CHECKSUM, etag)
 }
 
 /// Whether a copy names its parent, as it was made to.
@@ -89,7 +88,7 @@ pub(super) async fn check(store: &SwiftStore, row: &Row, metadata: &Metadata, pa
     {
         return Ok(());
     }
-    let there = metadata.get(LOCATION).map_or_else(|| "nothing".to_owned(), |there| format!("`{there}`"));
+    let there = metadata.get(PARENT_LOCATION).map_or_else(|| "nothing".to_owned(), |there| format!("`{there}`"));
     let message = format!(
         "`{key}` in region `{}` names {there} as its parent, and should name `{url}` with checksum {}",
         row.region, parent.etag
@@ -109,8 +108,8 @@ pub(super) async fn check_record(
     parent: &Record,
 ) -> Result<(), Failure> {
     let url = store.location_url(&parent.key()?).await.map_err(StoreError::of_target)?;
-    let there = metadata.get(LOCATION).map_or("nothing", String::as_str);
-    let checksum = metadata.get(CHECKSUM);
+    let there = metadata.get(PARENT_LOCATION).map_or("nothing", String::as_str);
+    let checksum = metadata.get(PARENT_CHECKSUM);
     let other_checksum = parent.checksum.as_ref().is_some_and(|of_parent| checksum.is_some_and(|own| own != of_parent));
     if object_of(there) == object_of(&url) && !other_checksum {
         return Ok(());
@@ -119,14 +118,9 @@ pub(super) async fn check_record(
     Err(Failure::new(Cause::Integrity, message))
 }
 
-/// Container and name, of a URL.
-fn object_of(url: &str) -> Vec<&str> {
-    url.rsplit('/').take(2).collect()
-}
-
 /// The source's link is as good if it names the same container and object: Trove looks at nothing else.
 fn same_object(metadata: &Metadata, url: &str, key: &Key) -> Result<(), Failure> {
-    match metadata.get(LOCATION) {
+    match metadata.get(PARENT_LOCATION) {
         Some(there) if object_of(there) == object_of(url) => Ok(()),
         there => Err(Failure::new(
             Cause::ParentMissing,

@@ -9,6 +9,7 @@ mod buffers;
 mod error;
 pub mod file;
 mod layout;
+mod link;
 mod object;
 mod probe;
 mod swift;
@@ -28,6 +29,7 @@ pub use bucket::{AzureKey, AzureOptions, BucketOptions, BucketStore, GcsOptions,
 pub use error::{StoreError, StoreErrorKind};
 pub use file::FileStore;
 pub use layout::{Feed, Layout, Segment};
+pub use link::{Lineage, PARENT_CHECKSUM, PARENT_LOCATION, SaidBy, object_of};
 pub use object::{KnownDigests, Listed, Metadata, ObjectFacts, Pin, Proof, Read, Shape, StoredPart, Upload};
 pub use swift::{Account, AccountFacts, ContainerFacts, SwiftOptions, SwiftStore, TenantAccess};
 pub use takes::Takes;

@@ -211,9 +211,10 @@ fn checksum_differs(surveyor: &Surveyor<'_>, migration: &Migration, facts: &Obje
     )
 }
 
-/// Asks for every segment of the objects that are to be copied: an object's own HEAD does not tell that one is gone. A
-/// run asks only about what has failed before, so that it does not copy up to the same gap each time.
-pub(super) async fn segments(surveyor: &Surveyor<'_>, migrations: &mut [Migration]) {
+/// Asks for every segment of the objects that are to be copied, since an object's own HEAD does not tell that one is gone,
+/// and for the parents that they name. A run asks only about what has failed before, so that it does not copy up to the
+/// same gap each time.
+pub(super) async fn whole_objects(surveyor: &Surveyor<'_>, migrations: &mut [Migration]) {
     let open = |migration: &&mut Migration| {
         migration.failure.is_none()
             && !migration.copy_is_there
@@ -224,9 +225,12 @@ pub(super) async fn segments(surveyor: &Surveyor<'_>, migrations: &mut [Migratio
         .map(|migration| async {
             let Some(object) = &migration.object else { return };
             let Ok(Store::Swift(swift)) = surveyor.regions.source(migration.source).await else { return };
-            if let Err(error) = swift.check_segments(&object.key, &object.pin).await {
-                migration.failure = Some(error.of_source());
-            }
+            let whole = swift.check_whole(&object.key, &object.pin).await.map_err(StoreError::of_source);
+            let sound = whole.and_then(|metadata| match &object.lineage {
+                Some(lineage) => lineage.agrees(&object.key, &metadata),
+                None => Ok(()),
+            });
+            migration.failure = sound.err();
         })
         .buffer_unordered(QUESTIONS);
     looks.collect::<()>().await;

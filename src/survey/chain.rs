@@ -11,9 +11,10 @@ use crate::catalog::Record;
 use crate::database::Row;
 use crate::failure::{Cause, Failure};
 use crate::graph::{Cycle, Graph, Node};
-use crate::id::target_id;
-use crate::plan::{Known, Problem};
+use crate::id::{Key, target_id};
+use crate::plan::{Known, Problem, StoreSpec};
 use crate::state::State;
+use crate::store::{Lineage, SaidBy};
 
 /// Adds the ancestors of every wanted record that its target does not have yet.
 pub(super) async fn add_ancestors(
@@ -88,7 +89,14 @@ pub(super) async fn link(
             migration.row.parent_id
         } else {
             match parent_of(catalogs, wanted).await {
-                Ok(parent) => parent.map(|parent| target_id(&stores[wanted.region], &parent, &stores[wanted.target])),
+                Ok(Parentage { id, lineage }) => {
+                    if let Some(object) = &mut migration.object
+                        && matches!(surveyor.plan.regions[wanted.region].store, StoreSpec::Swift(_))
+                    {
+                        object.lineage = lineage;
+                    }
+                    id.map(|parent| target_id(&stores[wanted.region], &parent, &stores[wanted.target]))
+                }
                 Err(failure) => {
                     migration.failure = Some(failure);
                     migration.row.parent_id
@@ -119,10 +127,22 @@ pub(super) async fn link(
     }
 }
 
-/// Id or location of a backup's parent, checked against what the child says of itself.
-async fn parent_of(catalogs: &mut Catalogs<'_>, wanted: &Wanted) -> Result<Option<String>, Failure> {
+/// A backup's parent.
+struct Parentage {
+    /// Id or location; none for a full backup.
+    id: Option<String>,
+    /// Where the parent lies; none where nobody knows.
+    lineage: Option<Lineage>,
+}
+
+/// The parent of a backup, checked against what the child's record says of itself.
+async fn parent_of(catalogs: &mut Catalogs<'_>, wanted: &Wanted) -> Result<Parentage, Failure> {
     let (region, source) = match &wanted.source {
-        Source::Location(_) => return Ok(wanted.parent.as_ref().map(ToString::to_string)),
+        Source::Location(_) => {
+            let parent = wanted.parent.clone();
+            let id = parent.as_ref().map(ToString::to_string);
+            return Ok(Parentage { id, lineage: Some(Lineage { parent, said_by: SaidBy::Plan }) });
+        }
         Source::Id(id) => (wanted.region, id),
     };
     let child = catalogs.record(region, source).await?;
@@ -132,7 +152,7 @@ async fn parent_of(catalogs: &mut Catalogs<'_>, wanted: &Wanted) -> Result<Optio
                 Cause::ParentMissing,
                 format!("the record `{source}` is incremental and names no parent"),
             )),
-            _ => Ok(None),
+            _ => Ok(Parentage { id: None, lineage: Some(recorded(None)) }),
         };
     };
     if child.backup_type.as_deref() == Some("full") {
@@ -141,7 +161,9 @@ async fn parent_of(catalogs: &mut Catalogs<'_>, wanted: &Wanted) -> Result<Optio
     }
     let parent = parent.to_string();
     let ledger = catalogs.ledger(region, Role::Source).await?;
-    let Some(record) = super::wanted::find(ledger, &parent) else { return Ok(Some(parent)) };
+    let Some(record) = super::wanted::find(ledger, &parent) else {
+        return Ok(Parentage { id: Some(parent), lineage: None });
+    };
     let said = [
         ("belongs to another tenant", &record.tenant_id, &child.tenant_id),
         ("is one of another datastore", &record.datastore, &child.datastore),
@@ -154,7 +176,12 @@ async fn parent_of(catalogs: &mut Catalogs<'_>, wanted: &Wanted) -> Result<Optio
             return Err(Failure::new(Cause::ParentMissing, message));
         }
     }
-    Ok(Some(parent))
+    let lineage = record.key().ok().map(|key| recorded(Some(key)));
+    Ok(Parentage { id: Some(parent), lineage })
+}
+
+const fn recorded(parent: Option<Key>) -> Lineage {
+    Lineage { parent, said_by: SaidBy::Record }
 }
 
 /// Puts the migrations in an order in which parents come before children and chains stay together, each chain where

@@ -111,6 +111,7 @@ impl Surveyor<'_> {
             recorded_bytes: record_had.and_then(|record| record.bytes),
             expected: known,
             expires: None,
+            lineage: None,
         });
         migration
     }

@@ -30,7 +30,7 @@ use crate::id::{Key, target_id};
 use crate::plan::{Entry, Loaded, Place, Plan, Problem, RegionIndex, Select, Subject};
 use crate::regions::{Access, Regions};
 use crate::state::State;
-use crate::store::Pin;
+use crate::store::{Lineage, Pin};
 
 pub use coverage::Coverage;
 pub use probe::Probed;
@@ -132,6 +132,8 @@ pub struct SourceObject {
     pub expected: Vec<Expected>,
     /// When its store will delete it by itself, if it says so.
     pub expires: Option<Timestamp>,
+    /// What it must not contradict, where its store keeps links between objects.
+    pub lineage: Option<Lineage>,
 }
 
 /// Backups that selects did not take, by reason.
@@ -240,7 +242,7 @@ impl Surveyor<'_> {
         ask::copies(self, &mut migrations).await;
         ask::sources(self, &mut migrations).await;
         ask::lost_targets(self, &mut migrations).await;
-        ask::segments(self, &mut migrations).await;
+        ask::whole_objects(self, &mut migrations).await;
         let (mut warnings, mut notes) = (Vec::new(), catalogs.narrowed());
         if self.look_at_targets {
             ask::targets(self, &mut migrations, &mut warnings).await;

@@ -454,6 +454,7 @@ impl Bed {
             token: "ours".to_owned(),
             expected: Vec::new(),
             metadata: Metadata::new(),
+            lineage: None,
             read_back: false,
             is_source: false,
             resume: None,

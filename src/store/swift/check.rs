@@ -3,13 +3,29 @@
 use futures::stream::{self, StreamExt};
 
 use super::SwiftStore;
+use super::source::changed;
 use crate::id::Key;
-use crate::store::{Pin, Source, StoreError, StoreErrorKind};
+use crate::store::{Metadata, Pin, Source, StoreError, StoreErrorKind};
 
 /// Questions under way at a time.
 const QUESTIONS: usize = 8;
 
 impl SwiftStore {
+    /// Asks for the pinned object, and for every segment of it. Gives what travels with it.
+    ///
+    /// # Errors
+    /// As [`Source::head`] and [`SwiftStore::check_segments`].
+    pub async fn check_whole(&self, key: &Key, pin: &Pin) -> Result<Metadata, StoreError> {
+        let facts = self.head(key).await?;
+        if facts.etag != pin.etag || facts.size != pin.size {
+            return Err(changed(self.attempt("read", key.as_str()), pin, &facts));
+        }
+        if self.is_known_manifest(key, &pin.etag) {
+            self.check_segments(key, pin).await?;
+        }
+        Ok(facts.metadata)
+    }
+
     /// Asks for every segment of the pinned object; nothing where it has none.
     ///
     /// # Errors

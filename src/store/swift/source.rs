@@ -255,7 +255,7 @@ pub(super) fn no_swift(attempt: Attempt<'_>, why: &str) -> StoreError {
         .hint("a proxy may have answered instead of Swift; or it is a dynamic large object with too many segments")
 }
 
-fn changed(attempt: Attempt<'_>, pin: &Pin, now: &ObjectFacts) -> StoreError {
+pub(super) fn changed(attempt: Attempt<'_>, pin: &Pin, now: &ObjectFacts) -> StoreError {
     let why = if now.size == pin.size {
         format!("it changed: version {} now, {} when it was looked at first", now.etag, pin.etag)
     } else {
