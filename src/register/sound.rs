@@ -5,7 +5,7 @@ use crate::catalog::{Ledger, Record, RecordState};
 use crate::database::Row;
 use crate::failure::{Cause, Failure};
 use crate::id::Key;
-use crate::store::{ObjectFacts, Pin, Source, Store, StoreError, StoreErrorKind};
+use crate::store::{Lineage, ObjectFacts, Pin, SaidBy, Source, Store, StoreError, StoreErrorKind};
 
 impl Registry {
     /// Asks for object and segments of a copy, and holds them, its link and its record against its row. Reads no bytes.
@@ -50,8 +50,10 @@ impl Registry {
                 }
                 _ => StoreError::of_target(error),
             })?;
-            if let Some(parent) = parent {
-                links::check(swift, row, &facts.metadata, parent).await?;
+            match parent {
+                Some(parent) => links::check(swift, row, &facts.metadata, parent).await?,
+                None if row.parent_id.is_none() => is_full(&key, &facts)?,
+                None => {}
             }
         }
         self.check_record(ledger, row)?;
@@ -93,9 +95,10 @@ impl Registry {
             };
             Failure { cause, message: error.message, hint: error.hint }
         })?;
-        match record.parent_id.and_then(|parent| ledger.get(parent)) {
-            Some(parent) => links::check_record(swift, &key, &facts.metadata, parent).await,
-            None => Ok(()),
+        match record.parent_id.map(|parent| ledger.get(parent)) {
+            Some(Some(parent)) => links::check_record(swift, &key, &facts.metadata, parent).await,
+            Some(None) => Ok(()),
+            None => is_full(&key, &facts),
         }
     }
 
@@ -113,4 +116,10 @@ impl Registry {
             Some(_) => Ok(()),
         }
     }
+}
+
+/// Whether an object that is registered as a full backup names no parent, which a restore would look for.
+fn is_full(key: &Key, facts: &ObjectFacts) -> Result<(), Failure> {
+    let full = Lineage { parent: None, said_by: SaidBy::Record };
+    full.agrees(key, &facts.metadata).map_err(|failure| Failure { cause: Cause::Integrity, hint: None, ..failure })
 }

@@ -2,7 +2,7 @@
 
 use backhaul::failure::Cause;
 use backhaul::state::State;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::bed::{BACKUPS, Bed, by_api};
 
@@ -84,10 +84,35 @@ fn a_copy_whose_parent_is_not_in_the_target_is_not_restorable_there_whatever_its
     let said = compare().expect(0);
     assert!(said.stdout.contains("2 live backups in region `one`: 2 restorable in region `two`, 0 missing"), "{said}");
 
+    // Its object does tell of a parent.
+    let names_none = |backup: &mut Value| std::mem::replace(&mut backup["parent_id"], Value::Null);
+    let parents: Vec<Value> = bed.cloud.region("two").backups.iter_mut().map(names_none).collect();
+    let said = compare().expect(3);
+    assert!(said.stdout.contains("2 live backups in region `one`: 1 restorable in region `two`, 1 missing"), "{said}");
+    assert!(said.stdout.contains("as its parent, and its record names none"), "{said}");
+    for (backup, parent) in bed.cloud.region("two").backups.iter_mut().zip(parents) {
+        backup["parent_id"] = parent;
+    }
+
     // So that nothing tells of the parent but the child's own records.
     bed.cloud.region("one").backups[0]["status"] = json!("FAILED");
     bed.cloud.region("two").backups.retain(|backup| !backup["parent_id"].is_null());
     let said = compare().expect(3);
     assert!(said.stdout.contains("1 live backups in region `one`: 0 restorable in region `two`, 1 missing"), "{said}");
     assert!(said.stdout.contains("of which there is no restorable record"), "{said}");
+}
+
+#[test]
+fn a_copy_that_names_a_parent_and_is_registered_without_one_is_found() {
+    let bed = bed(&format!("{}.xbstream.gz", BACKUPS[0].0));
+    bed.cloud.region("one").backups[1]["parent_id"] = json!(BACKUPS[0].0);
+    bed.backhaul(&["run", "plan.yaml"]).expect(0);
+    bed.backhaul(&["verify", "--depth", "quick", "plan.yaml"]).expect(0);
+    let link = "x-object-meta-parent-location";
+    for object in bed.cloud.region("two").objects.values_mut() {
+        object.headers.entry(link.to_owned()).or_insert_with(|| "http://swift/v1/AUTH_x/backups/other.gz".to_owned());
+    }
+    let said = bed.backhaul(&["verify", "--depth", "quick", "plan.yaml"]).expect(7);
+    let text = "names `http://swift/v1/AUTH_x/backups/other.gz` as its parent, and its record names none";
+    assert!(said.stderr.contains(text), "{said}");
 }
