@@ -3,13 +3,21 @@
 
 #[path = "s3/bed.rs"]
 mod bed;
+#[path = "s3/beside.rs"]
+mod beside;
+#[path = "support/database_server.rs"]
+mod database_server;
 #[path = "support/own_network.rs"]
 mod own_network;
+#[path = "lossy_network/parted.rs"]
+mod parted;
 #[path = "support/s3/mod.rs"]
 mod s3;
 mod support;
 #[path = "lossy_network/way.rs"]
 mod way;
+#[path = "support/witnessed.rs"]
+mod witnessed;
 
 use std::time::{Duration, Instant};
 

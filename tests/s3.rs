@@ -7,6 +7,8 @@ mod support;
 
 #[path = "s3/bed.rs"]
 mod bed;
+#[path = "s3/beside.rs"]
+mod beside;
 #[path = "s3/changes.rs"]
 mod changes;
 #[path = "s3/copies.rs"]

@@ -100,8 +100,11 @@ impl Patience {
             let transient = is_transient(&answer);
             if is_illness(&answer) {
                 self.gate.ill(pass, answer.retry_after, answer.in_words().unwrap_or_default());
-            } else if answer.status.is_some() {
-                self.gate.well();
+            } else {
+                if answer.status.is_some() {
+                    self.gate.well();
+                }
+                drop(pass);
             }
             let too_long = answer.retry_after.is_some_and(|wait| wait > LONGEST_PAUSE);
             if !transient || tries == most || too_long {

@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// Failures in a row, without a success in between, after which the gate closes.
@@ -12,7 +13,8 @@ const FAILURES: u32 = 4;
 /// How long the gate is closed at first; doubles while the store stays ill.
 const FIRST: Duration = Duration::from_millis(500);
 
-/// How long it is closed at most, unless the store itself asks for longer.
+/// How long it is closed at most, unless the store itself asks for longer; and how long one request has to find out whether
+/// the store is well before another may ask.
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// How long a request waits before a closed gate. Longer waits give the step's place to another one.
@@ -21,7 +23,14 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// One for each region. Clones share the state.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Gate {
-    state: Arc<Mutex<State>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// For who waits for what another finds.
+    found: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -29,6 +38,8 @@ struct State {
     /// In a row.
     failures: u32,
     closed_until: Option<Instant>,
+    /// When the last request was let through that asks whether the store is well, if nobody knows yet what it finds.
+    asked_at: Option<Instant>,
     /// Counts closings: what was sent before the last one says nothing new.
     closings: u64,
     /// What the store last said, or did.
@@ -44,10 +55,24 @@ pub(crate) struct Closed {
     pub(crate) why: String,
 }
 
-/// One request that was let through.
-#[derive(Debug, Clone, Copy)]
+/// One request that was let through, as long as it is under way.
+#[derive(Debug)]
 pub(crate) struct Pass {
+    gate: Gate,
     closings: u64,
+    /// Of one that asks whether the store is well.
+    asked_at: Option<Instant>,
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        if self.asked_at.is_some() {
+            let mut state = self.gate.lock();
+            state.asked_at = state.asked_at.filter(|_| state.asked_at != self.asked_at);
+            drop(state);
+            self.gate.shared.found.notify_waiters();
+        }
+    }
 }
 
 impl Gate {
@@ -56,25 +81,37 @@ impl Gate {
     /// # Errors
     /// [`Closed`], if it stays so for longer than a request waits.
     pub(crate) async fn pass(&self) -> Result<Pass, Closed> {
+        let came = Instant::now();
         loop {
-            let wait = {
-                let mut state = self.lock();
-                let now = Instant::now();
-                match state.closed_until {
-                    Some(until) if until > now => until - now,
-                    Some(_) => {
-                        // This one asks; whoever comes meanwhile waits for what it finds.
-                        let pause = pause(state.failures);
-                        state.closed_until = Some(now + pause);
-                        return Ok(Pass { closings: state.closings });
-                    }
-                    None => return Ok(Pass { closings: state.closings }),
-                }
+            let found = self.shared.found.notified();
+            let wait = match self.try_pass(came) {
+                Ok(pass) => return Ok(pass),
+                Err(wait) if wait > PATIENCE => return Err(Closed { time: wait, why: self.lock().why.clone() }),
+                Err(wait) => wait,
             };
-            if wait > PATIENCE {
-                return Err(Closed { time: wait, why: self.lock().why.clone() });
+            // Whoever has asked may know sooner.
+            let _elapsed = tokio::time::timeout(wait, found).await;
+        }
+    }
+
+    /// Lets a request through that came at `came`, or says how long it has to wait.
+    fn try_pass(&self, came: Instant) -> Result<Pass, Duration> {
+        let mut state = self.lock();
+        let (now, closings) = (Instant::now(), state.closings);
+        let pass = |asked_at| Ok(Pass { gate: self.clone(), closings, asked_at });
+        match (state.closed_until, state.asked_at) {
+            (None, _) => pass(None),
+            (Some(until), _) if until > now => Err(until - now),
+            (_, Some(asked_at)) if asked_at + LONGEST > now => {
+                let patience = (came + PATIENCE).saturating_duration_since(now);
+                // What does not answer soon is most likely not well.
+                let others_turn = PATIENCE + (asked_at + LONGEST - now);
+                Err(if patience.is_zero() { others_turn } else { patience })
             }
-            tokio::time::sleep(wait).await;
+            _ => {
+                state.asked_at = Some(now);
+                pass(Some(now))
+            }
         }
     }
 
@@ -86,26 +123,29 @@ impl Gate {
     /// The store answered as it should.
     pub(crate) fn well(&self) {
         let mut state = self.lock();
-        state.failures = 0;
-        state.closed_until = None;
+        (state.failures, state.closed_until, state.asked_at) = (0, None, None);
+        drop(state);
+        self.shared.found.notify_waiters();
     }
 
     /// The store did not answer, or said that it cannot now: `why`. `asked` is how long it wants to be left alone.
+    #[expect(clippy::needless_pass_by_value, reason = "the request is over")]
     pub(crate) fn ill(&self, pass: Pass, asked: Option<Duration>, why: String) {
         let mut state = self.lock();
         state.why = why;
-        if pass.closings == state.closings {
+        let is_new = pass.closings == state.closings;
+        if is_new {
             state.failures = state.failures.saturating_add(1);
         }
-        if state.failures >= FAILURES || asked.is_some() {
+        if is_new && state.failures >= FAILURES || asked.is_some() {
             let until = Instant::now() + asked.unwrap_or_else(|| pause(state.failures));
             state.closed_until = Some(state.closed_until.map_or(until, |before| before.max(until)));
-            state.closings += 1;
+            state.closings += u64::from(is_new);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -131,7 +171,7 @@ mod tests {
         assert_eq!(began.elapsed(), FIRST);
         gate.ill(asking, None, String::new());
         assert_eq!(gate.closed_for(), FIRST * 2, "it waits longer each time");
-        gate.pass().await.expect("still short");
+        let _asking = gate.pass().await.expect("still short");
         let other = gate.clone();
         let waiting = tokio::spawn(async move { other.pass().await.map(|_| Instant::now()) });
         tokio::task::yield_now().await;
@@ -151,6 +191,51 @@ mod tests {
             gate.ill(pass, None, String::new());
         }
         assert!(gate.closed_for() <= FIRST * 2, "{:?}", gate.closed_for());
+    }
+
+    /// A gate that has just closed.
+    async fn closed() -> Gate {
+        let gate = Gate::default();
+        for _ in 0..FAILURES {
+            let pass = gate.pass().await.expect("open");
+            gate.ill(pass, None, String::new());
+        }
+        gate
+    }
+
+    /// A store that does not say anything: each request takes a minute to find that out.
+    #[tokio::test(start_paused = true)]
+    async fn one_that_waits_long_for_an_answer_is_the_only_one() {
+        let gate = closed().await;
+        let asking = gate.pass().await.expect("a short wait");
+        let began = Instant::now();
+        for _ in 0..3 {
+            gate.pass().await.expect_err("nobody knows yet");
+        }
+        assert_eq!(began.elapsed(), 3 * PATIENCE, "nobody waits longer");
+        tokio::time::advance(LONGEST.saturating_sub(3 * PATIENCE)).await;
+        let second = gate.pass().await.expect("a big answer may take its time: another may look");
+        gate.pass().await.expect_err("but no third");
+        gate.ill(asking, None, String::new());
+        assert_eq!(gate.closed_for(), FIRST * 2);
+        gate.ill(second, None, String::new());
+        assert_eq!(gate.closed_for(), FIRST * 2, "it had asked before that");
+        let asking = gate.pass().await.expect("a short wait");
+        gate.ill(asking, None, String::new());
+        assert_eq!(gate.closed_for(), FIRST * 4, "it waits longer each time");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_cut_off_lets_another_ask() {
+        let gate = closed().await;
+        let asking = gate.pass().await.expect("a short wait");
+        let other = gate.clone();
+        let waiting = tokio::spawn(async move { other.pass().await.map(|pass| pass.asked_at.is_some()) });
+        tokio::task::yield_now().await;
+        let began = Instant::now();
+        drop(asking);
+        assert_eq!(waiting.await.expect("no panic"), Ok(true));
+        assert_eq!(began.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]

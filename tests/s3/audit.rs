@@ -10,6 +10,8 @@ impl Bed {
     /// The audit of its database, its target and its source; of those in buckets as they are now.
     pub(crate) fn audit(&self) -> Audit {
         let audit = Audit::of(&self.database_text()).without(&SECRETS);
+        let beside = self.path().join("folder");
+        let audit = if beside.is_dir() { audit.region("folder", &beside) } else { audit };
         let folder = self.path().join("audit");
         let audit = if self.route == Route::ToS3 {
             audit.source("source", &self.path().join("source"))

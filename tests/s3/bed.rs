@@ -323,7 +323,8 @@ impl Bed {
         }
         let records = self.records();
         let mut completed = 0;
-        for (row, _) in self.rows().into_iter().filter(|(row, _)| row.state == State::Completed) {
+        let is_copied = |row: &Row| row.region == "target" && row.state == State::Completed;
+        for (row, _) in self.rows().into_iter().filter(|(row, _)| is_copied(row)) {
             let copy = self.copy_of(row.location.as_deref().expect("a location"));
             let copy = copy.unwrap_or_else(|| panic!("{what}: `{}` is COMPLETED and not there", row.name));
             let digest = Digests::of(&Content::from(copy)).sha256;

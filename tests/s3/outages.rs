@@ -12,20 +12,6 @@ use super::support::wait_until;
 
 const KEY: &str = "only.xbstream.gz";
 
-/// Lets copies go to a folder too.
-fn with_a_folder_beside(bed: &Bed) {
-    let plan = std::fs::read_to_string(bed.plan()).expect("the plan");
-    let folder = "regions:\n  folder: { store: { type: file, path: folder, identity: bed-folder } }\n";
-    let plan = plan.replace("regions:\n", folder).replace("to: [target]", "to: [target, folder]");
-    std::fs::write(bed.plan(), plan).expect("the plan");
-}
-
-/// Whether all copies lie in the folder.
-fn is_in_folder(bed: &Bed) -> bool {
-    let read = |object: &Object| std::fs::read(bed.path().join("folder").join(&object.name));
-    bed.objects.iter().all(|object| read(object).is_ok_and(|bytes| bytes == object.bytes()))
-}
-
 #[test]
 fn a_store_that_is_down() {
     for_all([(true, small()), (false, small()), (false, one(2 * PART))], |(at_source, objects)| {
@@ -75,13 +61,13 @@ fn a_sick_store_slows_nobody_else() {
         let objects = (0..40).map(|number| Object::new(&format!("{number}.bin"), 20_000)).collect();
         let limits = "limits: { concurrency: 4 }";
         let bed = Bed::with(Route::Between, objects, Options { attempts: 20, limits, ..Options::default() });
-        with_a_folder_beside(&bed);
+        bed.with_a_folder_beside();
         bed.target.fault(On::any(), what.clone());
         let begun = Instant::now();
         let mut running = bed.start();
         wait_until("the folder has all", || {
             assert!(!running.has_ended(), "{what:?}");
-            is_in_folder(&bed)
+            bed.is_in_folder()
         });
         // Requests that stall hold a place for 2 s. If each of the 40 copies met that in every attempt, it would be minutes.
         assert!(begun.elapsed() < Duration::from_secs(45), "{what:?}: {:?}", begun.elapsed());
