@@ -161,9 +161,18 @@ impl Beat {
             }
         }
         self.lease.lapse(Standing::Lost);
-        // Best effort: a lease that is not given back ends by itself.
-        if let Ok(connection) = self.connection().await {
-            let _removed = tokio::time::timeout(LEAVE_PATIENCE, runner::remove(&connection, self.id)).await;
+        self.leave().await;
+    }
+
+    /// Best effort: a lease that is not given back ends by itself.
+    async fn leave(&mut self) {
+        // The connection may have ended since the last heartbeat, with the server that it led to.
+        for _ in 0..2 {
+            let Ok(connection) = self.connection().await else { return };
+            match tokio::time::timeout(LEAVE_PATIENCE, runner::remove(&connection, self.id)).await {
+                Ok(Err(_)) => self.connection = None,
+                Ok(Ok(())) | Err(_) => return,
+            }
         }
     }
 

@@ -1,32 +1,35 @@
 //! A replica that lags takes over: what the first had confirmed is gone, and the run must not go on as if it were not.
-//! `MariaDB` has no such test here; that a database which went back is noticed is tested on both in `src/database`.
 
 use super::database_proxy::Proxy;
-use super::database_server::Kind;
+use super::database_server::{Kind, WITH_A_LOG};
 use super::support::{State, is_true, temporaries, wait_until};
-use super::{NAME, block_on, commits, in_the_middle, server, told, unwatched};
+use super::{block_on, commits, in_the_middle, on_both, server_with, told, unwatched};
 
 #[test]
 fn a_replica_that_lags_takes_over() {
-    let Some(mut primary) = server(Kind::PostgreSql, "a replica that lags takes over") else { return };
+    on_both(a_replica_that_lags_takes_over_on);
+}
+
+fn a_replica_that_lags_takes_over_on(kind: Kind) {
+    let arguments = match kind {
+        Kind::PostgreSql => Vec::new(),
+        Kind::MariaDb => WITH_A_LOG.map(str::to_owned).to_vec(),
+    };
+    let Some(mut primary) = server_with(kind, "a replica that lags takes over", arguments) else { return };
     let proxy = Proxy::to(primary.port);
     let bed = unwatched(&primary, proxy.port);
-    let mut replica = primary.replica();
+    let mut replica = block_on(primary.replica());
     // Slower than the others: it must last until the replica is cut off and behind.
     let mut running = in_the_middle(&bed, &["--bandwidth", "3MiB/s"]);
     wait_until("the replica has followed", || commits(&replica) > 0);
-    // It is cut off, and falls behind.
-    block_on(replica.execute(NAME, "ALTER SYSTEM SET primary_conninfo = ''"));
-    block_on(replica.execute(NAME, "SELECT pg_reload_conf()"));
-    let following = "SELECT count(*) FROM pg_stat_wal_receiver";
-    wait_until("it is cut off", || block_on(replica.number(NAME, following)) == Some(0));
+    block_on(replica.cut_off());
     wait_until("the replica is behind", || {
         assert!(!running.has_ended(), "it was to be met in the middle");
         commits(&primary) >= commits(&replica) + 3
     });
     primary.kill();
     proxy.lead_to(replica.port);
-    block_on(replica.execute(NAME, "SELECT pg_promote()"));
+    block_on(replica.take_over());
 
     let output = running.wait().expect(6);
     let text = format!(

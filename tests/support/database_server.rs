@@ -20,6 +20,9 @@ const START: Duration = Duration::from_mins(1);
 
 const ROOT_PASSWORD: &str = "root-pw";
 
+/// What a server of `MariaDB` needs that is to have replicas.
+pub(crate) const WITH_A_LOG: [&str; 2] = ["--log-bin=log", "--server-id=1"];
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     MariaDb,
@@ -129,8 +132,22 @@ impl DatabaseServer {
         }
     }
 
-    /// A replica that streams from it, made of all that it holds now. Only `PostgreSQL`.
-    pub(crate) fn replica(&self) -> Self {
+    /// A replica that follows it, made of all that it holds now. One of `MariaDB` needs [`WITH_A_LOG`] and follows from the
+    /// log's beginning.
+    pub(crate) async fn replica(&self) -> Self {
+        if self.kind == Kind::MariaDb {
+            let arguments = |_: &Path| vec!["--server-id=2".to_owned()];
+            let replica = Self::start_with(self.kind, arguments).expect("as the first");
+            let follow = format!(
+                "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {}, MASTER_USER = 'root', \
+                 MASTER_PASSWORD = '{ROOT_PASSWORD}', MASTER_USE_GTID = slave_pos",
+                self.port
+            );
+            for statement in [&*follow, "START SLAVE"] {
+                replica.execute(self.first(), statement).await;
+            }
+            return replica;
+        }
         let folder = tempfile::tempdir().expect("a folder");
         give_to_server(folder.path());
         let (program, arguments) = (self.program.clone(), self.arguments.clone());
@@ -145,6 +162,29 @@ impl DatabaseServer {
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         replica.resume();
         replica
+    }
+
+    /// Cuts a replica off from the one that it follows.
+    pub(crate) async fn cut_off(&self) {
+        if self.kind == Kind::MariaDb {
+            return self.execute(self.first(), "STOP SLAVE").await;
+        }
+        for statement in ["ALTER SYSTEM SET primary_conninfo = ''", "SELECT pg_reload_conf()"] {
+            self.execute(self.first(), statement).await;
+        }
+        let following = "SELECT count(*) FROM pg_stat_wal_receiver";
+        while self.number(self.first(), following).await != Some(0) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Makes a replica the one that may be written.
+    pub(crate) async fn take_over(&self) {
+        let statement = match self.kind {
+            Kind::MariaDb => "RESET SLAVE ALL",
+            Kind::PostgreSql => "SELECT pg_promote()",
+        };
+        self.execute(self.first(), statement).await;
     }
 
     /// Starts it again with these arguments in place of those before.
