@@ -52,6 +52,12 @@ pub(super) async fn run_loaded(global: &Global, args: &RunArgs, loaded: Loaded) 
             return Err(CommandError::new(Exit::Stopped, message));
         }
     };
+    let (draining, hurried) = (stop.draining().clone(), database.clone());
+    // Whatever it is at then, also when all steps are over.
+    tokio::spawn(async move {
+        draining.cancelled().await;
+        hurried.hurry();
+    });
     let outcome = execute(global, args, loaded, &database, stop).await;
     // Closing puts what is queued into the file and gives the lock back, before anyone waits for a slow terminal.
     database.close().await;

@@ -148,12 +148,18 @@ impl Database {
     /// answer. What others have claimed meanwhile is theirs.
     ///
     /// # Errors
-    /// [`DatabaseError::LeaseEnded`] when others have come who need the database for themselves, or the server stays
-    /// away.
+    /// [`DatabaseError::LeaseEnded`] when others have come who need the database for themselves; what the server says, or
+    /// that it says nothing, when it stays away.
     pub async fn regain_lease(&self) -> Result<(), DatabaseError> {
-        let Some(lease) = &self.inner.lease else { return Ok(()) };
-        let regained = tokio::time::timeout(self.patience(), lease.regained());
-        if regained.await.unwrap_or(false) { Ok(()) } else { Err(self.lease_error()) }
+        let (Some(lease), Some(writer)) = (&self.inner.lease, &self.inner.writer) else { return Ok(()) };
+        tokio::select! {
+            regained = lease.regained() => if regained { Ok(()) } else { Err(self.lease_error()) },
+            () = writer.patience_ended() => {
+                let late = || Err(self.error(server::late(server::CONNECT_PATIENCE)));
+                let asked = tokio::time::timeout(server::CONNECT_PATIENCE, self.snapshot()).await;
+                Err(asked.unwrap_or_else(|_| late()).err().unwrap_or_else(|| self.lease_error()))
+            }
+        }
     }
 
     /// This process is about to end: from now on a server that does not answer is not waited for much longer.

@@ -104,6 +104,14 @@ impl Writer {
         if self.hurrying.is_cancelled() { HURRIED_PATIENCE } else { PATIENCE }
     }
 
+    /// Comes back when a server that has not answered since now is not asked again.
+    pub(super) async fn patience_ended(&self) {
+        tokio::select! {
+            () = tokio::time::sleep(PATIENCE) => {}
+            () = self.hurrying.cancelled() => tokio::time::sleep(HURRIED_PATIENCE).await,
+        }
+    }
+
     /// Transactions committed so far.
     pub(super) fn commits(&self) -> u64 {
         self.commits.load(Ordering::Relaxed)
