@@ -13,6 +13,8 @@ mod database_server;
 mod late;
 #[path = "runners/totals.rs"]
 mod totals;
+#[path = "runners/turns.rs"]
+mod turns;
 #[path = "support/witnessed.rs"]
 mod witnessed;
 
@@ -73,6 +75,16 @@ fn what_comes_late_changes_nothing() {
     on("runners that are late on MariaDB", Kind::MariaDb, |server| {
         late::a_runner_that_is_stopped_before_it_writes_changes_nothing_later(server);
     });
+}
+
+#[test]
+fn one_at_a_time_unless_they_join() {
+    for (test, kind) in [("turns on PostgreSQL", Kind::PostgreSql), ("turns on MariaDB", Kind::MariaDb)] {
+        on(test, kind, |server| {
+            turns::one_that_is_not_to_wait_fails(server);
+            turns::one_that_waits_begins_when_the_other_is_gone(server);
+        });
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use backhaul::database::DatabaseUrl;
 use sea_orm::QueryResult;
 use tempfile::TempDir;
 
@@ -170,7 +171,11 @@ impl Bed {
 
     /// Of all that is stored so far.
     pub(crate) fn bytes_read(&self) -> i64 {
-        self.count("SELECT CAST(COALESCE(SUM(bytes_read), 0) AS BIGINT) FROM backups")
+        let number = match self.database.kind {
+            Kind::MariaDb => "SIGNED",
+            Kind::PostgreSql => "BIGINT",
+        };
+        self.count(&format!("SELECT CAST(COALESCE(SUM(bytes_read), 0) AS {number}) FROM backups"))
     }
 
     /// Parts stored of what a process has.
@@ -193,13 +198,53 @@ impl Bed {
 
     /// Rows that say of anything done to them that it was not today.
     pub(crate) fn rows_of_other_days(&self) -> i64 {
-        let now = match self.database.kind {
-            Kind::MariaDb => "CAST(UNIX_TIMESTAMP() AS SIGNED) * 1000",
-            Kind::PostgreSql => "CAST(EXTRACT(EPOCH FROM now()) AS BIGINT) * 1000",
-        };
+        let now = self.now_ms();
         let of = |column: &str| format!("ABS({column} - {now}) > 86400000");
         let any = ["planned_ms", "changed_ms", "completed_ms"].map(of).join(" OR ");
         self.count(&format!("SELECT COUNT(*) FROM backups WHERE {any}"))
+    }
+
+    /// Its database as people are shown it.
+    pub(crate) fn database_shown(&self) -> DatabaseUrl {
+        DatabaseUrl::parse(&self.database.url).expect("a URL")
+    }
+
+    /// Whether a process has a connection to the server.
+    pub(crate) fn is_asked_by(&self, pid: u32) -> bool {
+        let (_, server) = self.database.url.rsplit_once(':').expect("a port");
+        let (port, _) = server.split_once('/').expect("a database");
+        let port = format!(":{:04X}", port.parse::<u16>().expect("a port"));
+        let sockets = std::fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap_or_default();
+        let sockets = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let inodes: Vec<String> = sockets
+            .filter(|socket| socket.get(2).is_some_and(|remote| remote.ends_with(&port)))
+            .filter_map(|socket| Some(format!("socket:[{}]", socket.get(9)?)))
+            .collect();
+        let Ok(open) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+        let mut open = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        open.any(|file| inodes.iter().any(|inode| file.as_os_str() == inode.as_str()))
+    }
+
+    /// Processes whose leases are not over.
+    pub(crate) fn live(&self) -> Vec<i64> {
+        let live = self.ask(&format!("SELECT pid FROM runners WHERE lease_until_ms > {}", self.now_ms()));
+        live.iter().map(|row| row.try_get("", "pid").expect("a number")).collect()
+    }
+
+    /// When the last but one took or renewed a lease for the last time, and the last one for the first, in milliseconds
+    /// since 1970.
+    pub(crate) fn came_and_went(&self) -> [i64; 2] {
+        let leases = self.database.leases();
+        let came = leases.iter().rposition(|taken| taken.left_ms.is_none()).expect("a runner");
+        [leases[came - 1].at_ms, leases[came].at_ms]
+    }
+
+    /// The server's clock, in its own words.
+    const fn now_ms(&self) -> &'static str {
+        match self.database.kind {
+            Kind::MariaDb => "CAST(UNIX_TIMESTAMP() AS SIGNED) * 1000",
+            Kind::PostgreSql => "CAST(EXTRACT(EPOCH FROM now()) AS BIGINT) * 1000",
+        }
     }
 
     /// Everybody who ever claimed a row.
