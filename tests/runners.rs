@@ -11,6 +11,12 @@ mod bed;
 mod database_server;
 #[path = "runners/late.rs"]
 mod late;
+#[path = "runners/requests.rs"]
+mod requests;
+#[path = "support/s3/mod.rs"]
+mod s3;
+#[path = "s3/bed.rs"]
+mod stores;
 #[path = "runners/totals.rs"]
 mod totals;
 #[path = "runners/turns.rs"]
@@ -92,6 +98,12 @@ fn limits_are_totals_over_runners_that_come_and_go() {
     let _alone = PROCESSORS.lock();
     on("totals of limits on PostgreSQL", Kind::PostgreSql, totals::hold_while_runners_come_and_go);
     on("totals of limits on MariaDB", Kind::MariaDb, totals::hold_while_runners_come_and_go);
+}
+
+#[test]
+fn requests_of_a_region_are_a_total_over_runners_that_come_and_go() {
+    let _alone = PROCESSORS.lock();
+    on("totals of requests", Kind::PostgreSql, requests::hold_while_runners_come_and_go);
 }
 
 /// Takes out the first runner that is seen to have stored parts of what it copies.

@@ -36,7 +36,7 @@ impl Server {
     }
 
     /// A new database with Backhaul's tables, and a witness in it.
-    fn new_database(&self) -> Witnessed {
+    pub(crate) fn new_database(&self) -> Witnessed {
         let name = format!("runners_{}", self.made.fetch_add(1, Ordering::Relaxed));
         Witnessed::make(&self.process.lock().expect("no panic meanwhile"), &name)
     }
