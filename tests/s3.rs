@@ -15,6 +15,8 @@ mod changes;
 mod copies;
 #[path = "s3/credentials.rs"]
 mod credentials;
+#[path = "support/database_server.rs"]
+mod database_server;
 #[path = "s3/given_up.rs"]
 mod given_up;
 #[path = "s3/integrity.rs"]
@@ -27,6 +29,10 @@ mod lasting;
 mod once;
 #[path = "s3/outages.rs"]
 mod outages;
+#[path = "s3/taken_over.rs"]
+mod taken_over;
+#[path = "support/witnessed.rs"]
+mod witnessed;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Mutex;

@@ -55,6 +55,7 @@ impl Checkpoint for RowCheckpoint<'_> {
         let (store, upload) = (self.target.clone(), upload.clone());
         // The step may be cut off meanwhile: then this runner is the only one that knows of the upload.
         let written = to_its_end(async move {
+            crate::fault::point("before-upload-row");
             let written = database.upload_begun(claim, &upload_id).await;
             if matches!(written, Ok(false) | Err(DatabaseError::LeaseEnded { .. })) {
                 tokio::spawn(abort_if_unknown(database, claim, store, upload));

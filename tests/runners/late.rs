@@ -3,17 +3,11 @@
 use rustix::process::Signal;
 
 use super::bed::{Bed, Server};
-use super::support::{skip, wait_until};
+use super::support::{is_stopped, skip, wait_until};
 
 /// Each is behind a runner's last look at its lease, and before what others will have done meanwhile.
 const POINTS: [&str; 6] =
     ["before-publish", "publish-before-link", "publish-after-link", "before-copied", "before-record", "commit-before"];
-
-/// Whether a process is stopped, all of it.
-fn is_stopped(pid: u32) -> bool {
-    let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else { return false };
-    status.lines().any(|line| line.starts_with("State:") && line.contains("(stopped)"))
-}
 
 /// When it wakes up, others have done all that was its work; it changes nothing of that, and says that all is done.
 pub(crate) fn a_runner_that_is_stopped_before_it_writes_changes_nothing_later(server: &Server) {

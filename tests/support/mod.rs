@@ -20,7 +20,7 @@ use tempfile::TempDir;
 pub use audit::{Audit, Findings, make, put_watched, sums, watch};
 pub use layout::bytes;
 pub use layout::{Layout, PART, SOURCE};
-pub use process::{Running, Trace, wait_until};
+pub use process::{Running, Trace, is_stopped, wait_until};
 pub use state::{
     State, bytes_read_at_most, completed_is_true, digest, files, is_true, parts_are_true, record_lines, rows, rows_at,
     rows_in, rows_with_parts, temporaries,

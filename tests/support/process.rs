@@ -63,6 +63,12 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// Whether a process is stopped, all of it.
+pub fn is_stopped(pid: u32) -> bool {
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else { return false };
+    status.lines().any(|line| line.starts_with("State:") && line.contains("(stopped)"))
+}
+
 /// `strace` with faults to inject.
 pub struct Trace {
     arguments: Vec<String>,

@@ -91,6 +91,12 @@ pub struct OpenUpload {
     pub parts: Vec<u32>,
 }
 
+/// An upload of which nobody can learn.
+pub struct HiddenUpload {
+    id: String,
+    upload: store::Upload,
+}
+
 /// A server on a port of its own, until it is dropped.
 pub struct S3Server {
     options: Options,
@@ -283,6 +289,18 @@ impl S3Server {
         let upload = store::Upload::new(key.to_owned(), Headers::default(), None);
         self.in_bucket(bucket, |bucket| bucket.uploads.insert(id.clone(), upload));
         id
+    }
+
+    /// Hides an upload, as if its request were still on its way.
+    #[track_caller]
+    pub fn hide_upload(&self, bucket: &str, id: &str) -> HiddenUpload {
+        let upload = self.in_bucket(bucket, |bucket| bucket.uploads.remove(id)).expect("an upload");
+        HiddenUpload { id: id.to_owned(), upload }
+    }
+
+    /// The request has arrived.
+    pub fn show_upload(&self, bucket: &str, hidden: HiddenUpload) {
+        self.in_bucket(bucket, |bucket| bucket.uploads.insert(hidden.id, hidden.upload));
     }
 
     /// Whether there was one.
