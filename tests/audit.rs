@@ -1,8 +1,14 @@
 //! The audit finds what is planted: a whole bed is damaged in one place, and the audit names the invariant that does not
 //! hold any more.
 
+#[path = "support/by_hand.rs"]
+mod by_hand;
+#[path = "audited/clouds.rs"]
+mod clouds;
 #[path = "support/database_server.rs"]
 mod database_server;
+#[path = "support/openstack.rs"]
+mod openstack;
 mod support;
 
 use std::collections::BTreeSet;

@@ -6,6 +6,8 @@ mod support;
 
 #[path = "swift_kills/account.rs"]
 mod account;
+#[path = "swift_kills/audit.rs"]
+mod audit;
 #[path = "swift_kills/bed.rs"]
 mod bed;
 #[path = "support/openstack.rs"]

@@ -3,12 +3,17 @@ was done to them. Shares no code with Backhaul: the standard library, and the cl
 
     python3 tests/audit watch DATABASE       triggers write down every change of a row from now on
     python3 tests/audit sums FOLDER          size and SHA-256 of all that lies there, as JSON
+    python3 tests/audit remember LAB REGION CONTAINER...    what lies in a region of the tests' OpenStack, as JSON;
+                                             changes of its Trove's rows are written down from now on
     python3 tests/audit check DATABASE [--region NAME=FOLDER] [--source NAME=FOLDER] [--log NAME=FILE]
+                                       [--cloud NAME=FILE] [--cloud-source NAME=FILE] [--others NAME=FILE]
                                        [--sums FILE=FOLDER] [--twice BYTES] [--finished]
 
-DATABASE is sqlite://PATH, postgres://… or mysql://…; FILE what an S3 server of the tests has written down of its requests.
-`--twice` is how much of each object may have been read or sent twice. In AUDIT_SECRETS are texts, a line each, that may
-be nowhere. `check` prints how often each invariant was looked at, and each violation: exit 1 if there is one, 2 if it could not look.
+DATABASE is sqlite://PATH, postgres://… or mysql://…. The FILE of a log is what an S3 server of the tests has written
+down of its requests; of a cloud what `remember` said before the first run (`lab`, `region` and `containers` suffice for
+a source); of others what `sums` said of a target then. `--twice` is how much of each object may have been read or sent
+twice. In AUDIT_SECRETS are texts, a line each, that may be nowhere. `check` prints how often each invariant was looked
+at, and each violation: exit 1 if there is one, 2 if it could not look.
 """
 
 import argparse
@@ -44,8 +49,8 @@ def check(arguments):
     rows = {row["id"]: row for row in backups}
     parts = {row["backup_id"]: int(row["count"]) for row in counted}
     if database.has(databases.CHANGES):
-        [log] = database.read(f"SELECT * FROM {databases.CHANGES} ORDER BY number")
-        invariants.changes(findings, rows, log)
+        [changes] = database.read(f"SELECT * FROM {databases.CHANGES} ORDER BY number")
+        invariants.changes(findings, rows, changes)
     secrets = [secret for secret in os.environ.get("AUDIT_SECRETS", "").split("\n") if secret]
     texts = database.texts() if secrets else []
     database.close()
@@ -53,14 +58,56 @@ def check(arguments):
     places = {name: stores.Folder(path) for name, path in arguments.region}
     sources = {name: stores.Folder(path) for name, path in arguments.source}
     names = {name: place.names() for name, place in places.items()}
-    invariants.objects(findings, rows, places, names, sources)
+    others = {name: stores.said(file) for name, file in arguments.others}
+    clouds, read = in_clouds(arguments)
+    invariants.objects(findings, rows, places | clouds, sources | read)
     invariants.catalogs(findings, rows, places, names)
-    invariants.leftovers(findings, rows, parts, places, names, arguments.finished)
+    invariants.leftovers(findings, rows, parts, places, names, others, arguments.finished)
+    for name, kept in others.items():
+        invariants.others_are_kept(findings, name, places[name], kept)
     invariants.exits(findings, rows, entries, runs)
     if arguments.finished:
         invariants.ends(findings, rows)
-    for name, file in arguments.log:
-        log = stores.said(file)
+    said = {name: stores.said(file) for name, file in arguments.log}
+    look_at_logs(findings, arguments, said, rows, places, names)
+    if clouds or read:
+        look_at_clouds(findings, clouds, read, rows, arguments.finished)
+
+    if secrets:
+        for region, place in places.items():
+            texts += place.texts(names[region])
+        texts += stores.texts(file for _, file in arguments.log)
+        for cloud in clouds.values():
+            texts += cloud.texts()
+    for secret in secrets:
+        invariants.secret(findings, secret, texts)
+
+    print(json.dumps({"checked": findings.checked, "violations": findings.violations}))
+    return 1 if findings.violations else 0
+
+
+def in_clouds(arguments):
+    """Targets and sources by name. What it takes to look at clouds is loaded where there are some."""
+    if not arguments.cloud and not arguments.cloud_source:
+        return {}, {}
+    import clouds
+
+    targets = {name: clouds.remembered(file) for name, file in arguments.cloud}
+    return targets, {name: clouds.source(file) for name, file in arguments.cloud_source}
+
+
+def look_at_clouds(findings, targets, sources, rows, finished):
+    import openstack
+
+    for name, cloud in targets.items():
+        openstack.target(findings, name, cloud, rows, finished)
+    for name, cloud in sources.items():
+        openstack.source(findings, name, cloud)
+
+
+def look_at_logs(findings, arguments, logs, rows, places, names):
+    """What the logs of S3 servers show, and sources that are folders."""
+    for name, log in logs.items():
         if name in places:
             records = places[name].records(names[name])
             requests.target(findings, name, log, rows, records, arguments.finished)
@@ -69,18 +116,14 @@ def check(arguments):
         if arguments.twice is not None:
             requests.transfers(findings, name, name in places, log, rows, arguments.twice)
     for file, place in arguments.sums:
-        with open(file, encoding="utf-8") as before:
-            invariants.untouched(findings, json.load(before), place)
+        invariants.untouched(findings, stores.said(file), place)
 
-    if secrets:
-        for region, place in places.items():
-            texts += place.texts(names[region])
-        texts += stores.texts(file for _, file in arguments.log)
-    for secret in secrets:
-        invariants.secret(findings, secret, texts)
 
-    print(json.dumps({"checked": findings.checked, "violations": findings.violations}))
-    return 1 if findings.violations else 0
+def remember(arguments):
+    import clouds
+
+    print(json.dumps(clouds.remember(arguments.lab, arguments.region, arguments.containers)))
+    return 0
 
 
 def watch(arguments):
@@ -104,9 +147,14 @@ def main():
     command = commands.add_parser("sums")
     command.add_argument("place")
     command.set_defaults(run=sums)
+    command = commands.add_parser("remember")
+    command.add_argument("lab")
+    command.add_argument("region")
+    command.add_argument("containers", nargs="+")
+    command.set_defaults(run=remember)
     command = commands.add_parser("check")
     command.add_argument("database")
-    for option in ("--region", "--source", "--log", "--sums"):
+    for option in ("--region", "--source", "--others", "--log", "--cloud", "--cloud-source", "--sums"):
         command.add_argument(option, type=named, action="append", default=[])
     command.add_argument("--twice", type=int)
     command.add_argument("--finished", action="store_true")

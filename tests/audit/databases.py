@@ -10,7 +10,7 @@ CHANGES = "audit_changes"
 # What is read of each table: no texts that a store or a server has made, and no hash states.
 BACKUPS = (
     "id, region, location, state, parent_id, source_region, source_location, bytes, sha256, verified, upload_token, "
-    "record, claim, claimed_by, changed_ms"
+    "record, registered_id, claim, claimed_by, changed_ms"
 )
 _COLUMNS = "event, begun_ms, at_ms, connection, id, old_state, new_state, old_claim, new_claim, old_by, new_by, lease_until_ms"
 _TYPES = """event VARCHAR(8) NOT NULL, begun_ms BIGINT NOT NULL, at_ms BIGINT NOT NULL, connection BIGINT NOT NULL,

@@ -115,7 +115,7 @@ def order(findings, rows, registered):
         findings.check("I3", state == "COMPLETED" or together, what)
 
 
-def objects(findings, rows, places, names, sources):
+def objects(findings, rows, places, sources):
     """I1: what the rows say is copied is there, is what the row says, and is what its source is."""
     read = {}
     for row in rows.values():
@@ -124,10 +124,10 @@ def objects(findings, rows, places, names, sources):
             continue
         what = f"{row['state']} {row['id']} ({row['location']} in {region})"
         findings.check("I1", row["sha256"] and row["verified"], f"{what} has no digest, or no proof")
-        if row["location"] not in names[region]:
+        found = places[region].digest(row["location"])
+        if found is None:
             findings.check("I1", False, f"{what} is not there")
             continue
-        found = places[region].digest(row["location"])
         said = (number(row["bytes"]), row["sha256"])
         findings.check("I1", found == said, f"{what} has size and SHA-256 {found}, and its row says {said}")
         of = (row["source_region"], row["source_location"])
@@ -162,8 +162,8 @@ def catalogs(findings, rows, places, names):
             findings.check("I4", found == said, f"{row['id']} is {said}, and its record in {region} says {found}")
 
 
-def leftovers(findings, rows, parts, places, names, finished):
-    """I6: nothing lies about that no row knows; nothing at all once all is done."""
+def leftovers(findings, rows, parts, places, names, others, finished):
+    """I6: nothing lies about that no row knows; nothing at all once all is done. `others` is what others have put there."""
     known = {row["upload_token"] for row in rows.values()}
     # The temporary of a record object is named after it.
     objects = [f"{stores.RECORDS}{row['record']}.ndjson" for row in rows.values() if row["record"]]
@@ -172,6 +172,8 @@ def leftovers(findings, rows, parts, places, names, finished):
         copies = {row["location"] for row in rows.values() if row["region"] == region}
         for name in names[region]:
             if name == stores.PROBE or name.startswith(stores.RECORDS) and name.endswith(".ndjson"):
+                continue
+            if name in others.get(region, ()):
                 continue
             file = name.rpartition("/")[2]
             if file.startswith(".backhaul-"):
@@ -199,6 +201,13 @@ def untouched(findings, before, place):
     now = stores.sums(place)
     for name in sorted({*before, *now}):
         findings.check("I8", before.get(name) == now.get(name), f"{name} in {place} was changed")
+
+
+def others_are_kept(findings, region, place, others):
+    """I16: what others have put into a target is what it was."""
+    for name, (size, sha256) in others.items():
+        found = place.digest(name)
+        findings.check("I16", found == (size, sha256), f"{name} in {region} was {sha256}, and is {found}")
 
 
 def secret(findings, secret, texts):

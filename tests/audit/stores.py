@@ -21,7 +21,9 @@ class Folder:
         return sorted(found)
 
     def digest(self, name):
-        """Size and SHA-256."""
+        """Size and SHA-256; none if it is not there."""
+        if not os.path.isfile(os.path.join(self.path, name)):
+            return None
         size, sha256 = 0, hashlib.sha256()
         with open(os.path.join(self.path, name), "rb") as file:
             while piece := file.read(1 << 20):
@@ -61,6 +63,6 @@ def sums(path):
 
 
 def said(path):
-    """What a server has written down: its open uploads, and the requests that it got, in their order."""
+    """What was written down: of a server its open uploads, and the requests that it got, in their order."""
     with open(path, encoding="utf-8") as file:
         return json.load(file)

@@ -9,7 +9,7 @@ import sys
 
 # The fields of a line, which Swift percent-encodes; `-` is nothing. A source names the middleware that made a request
 # of its own, such as those for an SLO's segments.
-TEMPLATE = '{method} {path} {status_int} {bytes_recvd} {bytes_sent} {source} {user_agent} {transaction_id}'
+TEMPLATE = '{method} {path} {status_int} {bytes_recvd} {bytes_sent} {source} {user_agent} {start_time} {end_time}'
 
 
 def main(kind, conf, requests=None):

@@ -16,13 +16,16 @@ use uuid::Uuid;
 
 use crate::by_hand::{Answer, Keystone, ask, token};
 use crate::openstack::{Backup, ONE, OpenStack, TWO};
-use crate::support::{BACKHAUL, Output, Running, rows_in, wait_until};
+use crate::support::{Audit, BACKHAUL, Cloud, Output, Running, put_watched, rows_in, wait_until};
 
 /// Region-two's Trove by its database.
 pub(crate) const DATABASE: &str = "{ type: trove-database, url: \"${TWO_DB}\" }";
 
 /// Region-two's Swift with a token for each project.
 pub(crate) const EACH: &str = "cloud: two, account: per-tenant, access: each-project";
+
+/// As the plan names it.
+const DATABASE_FILE: &str = "faults.db";
 
 /// What is in a container of the target before anything comes there.
 const KEPT: &str = "kept by hand";
@@ -88,6 +91,8 @@ impl<'o> Bed<'o> {
                 assert_eq!(bed.by_operator("PUT", &url, &[], body).status, 201);
             }
         }
+        bed.containers(TWO).remember(&bed.path("target.json"));
+        put_watched(&bed.path(DATABASE_FILE));
         bed
     }
 
@@ -237,13 +242,29 @@ impl<'o> Bed<'o> {
 
     /// As if nothing had been run so far.
     pub(crate) fn forget_runs(&self) {
-        for name in ["faults.db", "faults.db-wal", "faults.db-shm"] {
+        for name in [DATABASE_FILE, "faults.db-wal", "faults.db-shm"] {
             let _ = std::fs::remove_file(self.path(name));
         }
+        put_watched(&self.path(DATABASE_FILE));
+    }
+
+    /// The tenants' containers of a region.
+    fn containers(&self, region: &'static str) -> Cloud {
+        let containers: Vec<_> = self.tenants.iter().map(|tenant| (&**tenant, "database_backups")).collect();
+        self.openstack.containers(region, &containers)
+    }
+
+    /// The audit of its database and of both regions.
+    fn audit(&self) -> Audit {
+        let audit = Audit::of(&format!("sqlite://{}", self.path(DATABASE_FILE).display())).watched();
+        let audit = audit.cloud_source(ONE, &self.path("source.json"), &self.containers(ONE));
+        let secrets = self.secrets.borrow();
+        let secrets: Vec<&str> = secrets.iter().map(String::as_str).collect();
+        audit.cloud(TWO, &self.path("target.json")).without(&secrets)
     }
 
     pub(crate) fn rows(&self) -> Vec<Row> {
-        rows_in(&self.path("faults.db")).expect("it has tables").into_iter().map(|(row, _)| row).collect()
+        rows_in(&self.path(DATABASE_FILE)).expect("it has tables").into_iter().map(|(row, _)| row).collect()
     }
 
     /// All that region-two has of a tenant: what Swift has by name and digest, Trove by id.
@@ -261,9 +282,9 @@ impl<'o> Bed<'o> {
     /// before is there still, and nothing else.
     #[track_caller]
     pub(crate) fn is_complete(&self, tenant: &str, backups: &[&Backup]) {
-        let rows = self.rows();
+        let all = self.rows();
         let rows: Vec<&Row> =
-            rows.iter().filter(|row| row.tenant_id.as_deref() == Some(&*self.openstack.project(tenant))).collect();
+            all.iter().filter(|row| row.tenant_id.as_deref() == Some(&*self.openstack.project(tenant))).collect();
         assert_eq!(rows.len(), backups.len());
         for row in &rows {
             assert_eq!((row.state, row.failure()), (State::Completed, None), "{}", row.name);
@@ -284,6 +305,9 @@ impl<'o> Bed<'o> {
             let last = links.last().expect("a link");
             assert_eq!((Some(&last.sha256), Some(last.bytes)), (backup.sha256.as_ref(), backup.bytes), "{}", row.name);
         }
+        let is_finished = all.iter().all(|row| row.state == State::Completed);
+        let audit = self.audit();
+        (if is_finished { audit.finished() } else { audit }).holds(tenant);
     }
 
     /// Fails the test if a secret stands in a text.

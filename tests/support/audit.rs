@@ -1,7 +1,7 @@
 //! `tests/audit`, which looks from outside at what runs have left, and shares no code with them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -59,6 +59,24 @@ impl Audit {
     /// And at what its copies should be.
     pub fn source(self, name: &str, folder: &Path) -> Self {
         self.with("--source", name, folder)
+    }
+
+    /// And at what others have put into a target: it is what [`sums`] said of it before the first run.
+    pub fn others(self, name: &str, file: &Path) -> Self {
+        self.with("--others", name, file)
+    }
+
+    /// And at a target in a cloud, of which [`Cloud::remember`] has written a file before the first run.
+    pub fn cloud(self, name: &str, file: &Path) -> Self {
+        self.with("--cloud", name, file).must(&["I1", "I4", "I6", "I13", "I16"])
+    }
+
+    /// And at a source in a cloud, of which `file` says where it is.
+    pub fn cloud_source(self, name: &str, file: &Path, cloud: &Cloud) -> Self {
+        let Cloud { lab, region, containers } = cloud;
+        let text = serde_json::json!({ "lab": lab, "region": region, "containers": containers }).to_string();
+        std::fs::write(file, text).expect("writable");
+        self.with("--cloud-source", name, file).must(&["I8"])
     }
 
     /// And at the requests that a store got.
@@ -158,6 +176,28 @@ pub fn watch(database: &str) {
 pub fn sums(place: &Path) -> String {
     let mut sums = program("sums").expect("`python3`");
     Output::of(sums.arg(place).output().expect("`python3` starts")).expect(0).stdout
+}
+
+/// Containers in a region of the tests' `OpenStack`.
+#[derive(Debug)]
+pub struct Cloud {
+    /// Where its `lab.json` is.
+    pub lab: PathBuf,
+    pub region: &'static str,
+    /// Such as `AUTH_ID/database_backups`.
+    pub containers: Vec<String>,
+}
+
+impl Cloud {
+    /// Writes down what lies there now, for [`Audit::cloud`]; from now on its Trove's rows are watched.
+    #[track_caller]
+    pub fn remember(&self, file: &Path) {
+        if let Some(mut remember) = program("remember") {
+            let output = remember.arg(&self.lab).arg(self.region).args(&self.containers).output();
+            let said = Output::of(output.expect("`python3` starts")).expect(0).stdout;
+            std::fs::write(file, said).expect("writable");
+        }
+    }
 }
 
 /// Puts a database where none is yet: it has its tables and no row, and is watched.

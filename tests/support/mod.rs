@@ -17,7 +17,7 @@ use std::process::{Command, Stdio};
 use backhaul::database::DatabaseUrl;
 use tempfile::TempDir;
 
-pub use audit::{Audit, Findings, make, put_watched, sums, watch};
+pub use audit::{Audit, Cloud, Findings, make, put_watched, sums, watch};
 pub use layout::bytes;
 pub use layout::{Layout, PART, SOURCE};
 pub use process::{Running, Trace, is_stopped, wait_until};

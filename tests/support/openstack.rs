@@ -143,7 +143,7 @@ impl Request {
     fn of(line: &str) -> Option<Self> {
         let decoded = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
         let fields: Vec<&str> = line.split(' ').collect();
-        let [method, path, status, received, sent, source, agent, _] = fields[..] else { return None };
+        let [method, path, status, received, sent, source, agent, _, _] = fields[..] else { return None };
         Some(Self {
             method: method.to_owned(),
             path: decoded(path),
@@ -153,6 +153,11 @@ impl Request {
             source: (source != "-").then(|| source.to_owned()),
             agent: decoded(agent),
         })
+    }
+
+    /// Whether Backhaul asked.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.agent.starts_with("backhaul/")
     }
 
     /// Whether it asks for a change.
@@ -225,9 +230,20 @@ impl OpenStack {
         String::from_utf8(output.stdout).expect("UTF-8")
     }
 
+    /// Where `lab.json` is.
+    fn file(&self) -> PathBuf {
+        self.folder.join("lab.json")
+    }
+
+    /// Containers of a region, each of a tenant, for the audit.
+    pub(crate) fn containers(&self, region: &'static str, containers: &[(&str, &str)]) -> support::Cloud {
+        let name = |(tenant, container): &(&str, &str)| format!("AUTH_{}/{container}", self.project(tenant));
+        support::Cloud { lab: self.file(), region, containers: containers.iter().map(name).collect() }
+    }
+
     /// `lab.json`, as it is now.
     pub(crate) fn told(&self) -> Value {
-        let text = std::fs::read_to_string(self.folder.join("lab.json")).expect("it is up");
+        let text = std::fs::read_to_string(self.file()).expect("it is up");
         serde_json::from_str(&text).expect("JSON")
     }
 

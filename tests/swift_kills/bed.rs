@@ -147,6 +147,7 @@ impl<'a> Bed<'a> {
             support::put_watched(&bed.database(home));
         }
         bed.traffic = Mutex::new(Traffic::from_now_on(&ground.openstack));
+        bed.remember();
         bed
     }
 

@@ -72,8 +72,7 @@ impl Bed<'_> {
         }
         self.foreign_is_untouched(what);
         self.source_is_untouched(what);
-        let database = format!("sqlite://{}", self.database(operator).display());
-        support::Audit::of(&database).watched().holds(what);
+        self.audit(operator).finished().holds(what);
         outcome
     }
 

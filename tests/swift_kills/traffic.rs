@@ -96,12 +96,13 @@ impl Bed<'_> {
     }
 
     /// No more bytes were read of the source than objects have, and for every kill what was under way: a segment, or the
-    /// parts that are sent to a folder at a time. Only where nobody else reads the tenant's objects meanwhile.
+    /// parts that are sent to a folder at a time. Only where no other bed reads the tenant's objects meanwhile.
     #[track_caller]
     pub(crate) fn read_at_most(&self, kills: u64, what: &str) {
         let log = self.log(ONE);
         for (backup, _) in &self.backups {
-            let gets = log.iter().filter(|request| request.method == "GET" && !is_of_manifest(request));
+            let gets =
+                log.iter().filter(|request| request.is_ours() && request.method == "GET" && !is_of_manifest(request));
             let of_it = gets.filter(|request| request.path.contains(&backup.id));
             let read: u64 = of_it.map(|request| request.sent).sum();
             let size = backup.bytes.expect("an object");
