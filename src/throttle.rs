@@ -20,7 +20,7 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
-pub(crate) use gate::Gate;
+pub(crate) use gate::{Gate, has_closed_since};
 
 /// Bytes that one taker gets before the next one has its turn.
 pub(crate) const SLICE: u64 = 256 * 1024;

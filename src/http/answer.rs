@@ -27,6 +27,8 @@ pub(crate) enum Trouble {
     Slow(u64, Duration),
     /// The connection broke.
     Broken(String),
+    /// The store asked to be left alone while the request waited for its turn: it was not sent.
+    HeldBack,
 }
 
 /// The last answer within a call. Empty when nothing was sent.
@@ -84,6 +86,7 @@ impl Answer {
                 Some(format!("{host} sent no more than {bytes} bytes in {} s", time.as_secs_f64()))
             }
             (Some(Trouble::Broken(why)), _) => Some(format!("the connection to {host} broke: {why}")),
+            (Some(Trouble::HeldBack), _) => Some(format!("{host} wants to be left alone")),
             (None, Some(status)) => {
                 let code = self.code.as_ref().map(|code| format!(" {code}")).unwrap_or_default();
                 let message = self.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();

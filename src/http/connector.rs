@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use super::answer::{Answer, Trouble, retry_after};
 use super::secrets::Secrets;
-use crate::throttle::{SLICE, Throttle};
+use crate::throttle::{SLICE, Throttle, has_closed_since};
 
 /// Longest time until a connection stands, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -115,13 +115,19 @@ impl HttpService for Connector {
 }
 
 impl Connector {
-    /// Sends a request and hands on its answer. `watch` ends it if neither side moves.
+    /// Sends a request, unless the store asked to be left alone while it waited for its turn, and hands on its answer.
+    /// `watch` ends it if neither side moves.
     pub(super) async fn exchange(
         &self,
         host: String,
         request: reqwest::Request,
         watch: &Watch,
     ) -> Result<HttpResponse, HttpError> {
+        if has_closed_since() {
+            let error = http_error(&Trouble::HeldBack);
+            Answer { host, trouble: Some(Trouble::HeldBack), ..Answer::default() }.keep();
+            return Err(error);
+        }
         let secrets = Secrets::of(&request);
         let answered = tokio::select! {
             answered = self.client.execute(request) => answered.map_err(|error| trouble(&error)),
@@ -264,6 +270,7 @@ fn http_error(trouble: &Trouble) -> HttpError {
         Trouble::Broken(text) => (HttpErrorKind::Interrupted, text.clone()),
         Trouble::Stalled(time) => (HttpErrorKind::Timeout, format!("no byte for {} s", time.as_secs_f32())),
         Trouble::Slow(bytes, time) => (HttpErrorKind::Timeout, format!("{bytes} bytes in {} s", time.as_secs_f32())),
+        Trouble::HeldBack => (HttpErrorKind::Request, "it wants to be left alone".to_owned()),
     };
     HttpError::new(kind, std::io::Error::other(text))
 }

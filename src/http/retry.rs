@@ -89,21 +89,31 @@ impl Patience {
                 }
             };
             tries += 1;
-            let (result, answer) = Answer::during(call()).await;
+            // All that ask are as large as what is called, and calls are nested in calls.
+            let call = Box::pin(call());
+            let (result, answer) = Answer::during(self.gate.within(&pass, call)).await;
             let error = match result {
                 Ok(value) => {
-                    self.gate.well();
+                    self.gate.well(pass);
                     return Ok(Done { value, answer, repeated });
                 }
                 Err(error) => error,
             };
+            if answer.trouble == Some(Trouble::HeldBack) {
+                // Nothing was sent: that is no try, and says nothing new. What can be made once only is not made again.
+                tries -= 1;
+                if most > 1 {
+                    continue;
+                }
+                let error = answer.in_words().unwrap_or_default();
+                return Err(GaveUp { error, answer: Answer::default(), tries, transient: true, repeated });
+            }
             let transient = is_transient(&answer);
             if is_illness(&answer) {
                 self.gate.ill(pass, answer.retry_after, answer.in_words().unwrap_or_default());
+            } else if answer.status.is_some() {
+                self.gate.well(pass);
             } else {
-                if answer.status.is_some() {
-                    self.gate.well();
-                }
                 drop(pass);
             }
             let too_long = answer.retry_after.is_some_and(|wait| wait > LONGEST_PAUSE);
@@ -150,6 +160,7 @@ fn is_illness(answer: &Answer) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::throttle::has_closed_since;
 
     fn error() -> object_store::Error {
         object_store::Error::Generic { store: "test", source: "it failed".into() }
@@ -192,6 +203,29 @@ mod tests {
         assert_eq!((gave_up.tries, gave_up.transient, began.elapsed()), (TRIES, true, Duration::from_secs(3)));
         let gave_up = patience.once(slow_down).await.expect_err("it always fails");
         assert_eq!((gave_up.tries, gave_up.transient), (1, true));
+    }
+
+    /// A call that waits for its turn while the store asks another one to leave it alone.
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_while_the_gate_closes_is_not_sent() {
+        let patience = Patience::default();
+        let other = std::cell::Cell::new(Some(patience.gate.pass().await.expect("open")));
+        let call = || async {
+            if let Some(other) = other.take() {
+                patience.gate.ill(other, Some(Duration::from_secs(1)), "503".to_owned());
+            }
+            if has_closed_since() {
+                Answer { trouble: Some(Trouble::HeldBack), ..Answer::default() }.keep();
+                return Err(error());
+            }
+            Ok(())
+        };
+        let began = tokio::time::Instant::now();
+        assert!(!patience.call(call).await.expect("the second time").repeated);
+        assert_eq!(began.elapsed(), Duration::from_secs(1));
+        other.set(Some(patience.gate.pass().await.expect("open")));
+        let gave_up = patience.once(call).await.expect_err("once");
+        assert_eq!((gave_up.tries, gave_up.transient, gave_up.repeated), (0, true, false));
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! Stays away from a store that is in trouble, so that many tasks do not make it worse: after several failures in a
 //! row one request at a time asks whether it is well again, at growing intervals, and all others wait or give up.
 
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -75,6 +76,21 @@ impl Drop for Pass {
     }
 }
 
+tokio::task_local! {
+    /// The gate that let the call through which is going on, and how often it had been closed then.
+    static PASSED: (Gate, u64);
+}
+
+/// Whether the gate that let the call through which is going on was closed since: what has not been sent by then, because
+/// a ceiling held it back, is not to be sent.
+pub(crate) fn has_closed_since() -> bool {
+    let is_closed = |(gate, closings): &(Gate, u64)| {
+        let has_closed = gate.lock().closings != *closings;
+        has_closed && !gate.closed_for().is_zero()
+    };
+    PASSED.try_with(is_closed).unwrap_or(false)
+}
+
 impl Gate {
     /// Lets a request through, after a wait if that is short.
     ///
@@ -115,15 +131,23 @@ impl Gate {
         }
     }
 
+    /// Makes a call that was let through.
+    pub(crate) async fn within<F: Future>(&self, pass: &Pass, call: F) -> F::Output {
+        PASSED.scope((self.clone(), pass.closings), call).await
+    }
+
     /// How long it stays closed; zero when it is open.
     pub(crate) fn closed_for(&self) -> Duration {
         self.lock().closed_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
     }
 
-    /// The store answered as it should.
-    pub(crate) fn well(&self) {
+    /// The store answered as it should. What was sent before the gate closed does not open it.
+    #[expect(clippy::needless_pass_by_value, reason = "the request is over")]
+    pub(crate) fn well(&self, pass: Pass) {
         let mut state = self.lock();
-        (state.failures, state.closed_until, state.asked_at) = (0, None, None);
+        if pass.closings == state.closings {
+            (state.failures, state.closed_until, state.asked_at) = (0, None, None);
+        }
         drop(state);
         self.shared.found.notify_waiters();
     }
@@ -132,15 +156,16 @@ impl Gate {
     #[expect(clippy::needless_pass_by_value, reason = "the request is over")]
     pub(crate) fn ill(&self, pass: Pass, asked: Option<Duration>, why: String) {
         let mut state = self.lock();
-        state.why = why;
-        let is_new = pass.closings == state.closings;
-        if is_new {
-            state.failures = state.failures.saturating_add(1);
+        let is_news = pass.closings == state.closings;
+        if !is_news && asked.is_none() {
+            return;
         }
-        if is_new && state.failures >= FAILURES || asked.is_some() {
+        state.why = why;
+        state.failures = state.failures.saturating_add(u32::from(is_news));
+        if state.failures >= FAILURES || asked.is_some() {
             let until = Instant::now() + asked.unwrap_or_else(|| pause(state.failures));
             state.closed_until = Some(state.closed_until.map_or(until, |before| before.max(until)));
-            state.closings += u64::from(is_new);
+            state.closings += 1;
         }
     }
 
@@ -171,11 +196,11 @@ mod tests {
         assert_eq!(began.elapsed(), FIRST);
         gate.ill(asking, None, String::new());
         assert_eq!(gate.closed_for(), FIRST * 2, "it waits longer each time");
-        let _asking = gate.pass().await.expect("still short");
+        let asking = gate.pass().await.expect("still short");
         let other = gate.clone();
         let waiting = tokio::spawn(async move { other.pass().await.map(|_| Instant::now()) });
         tokio::task::yield_now().await;
-        gate.well();
+        gate.well(asking);
         waiting.await.expect("no panic").expect("let through");
         assert_eq!(gate.closed_for(), Duration::ZERO);
     }
@@ -236,6 +261,18 @@ mod tests {
         drop(asking);
         assert_eq!(waiting.await.expect("no panic"), Ok(true));
         assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_sent_before_the_gate_closed_does_not_open_it() {
+        let gate = Gate::default();
+        let (one, other) = (gate.pass().await.expect("open"), gate.pass().await.expect("open"));
+        gate.ill(one, Some(Duration::from_secs(20)), String::new());
+        gate.well(other);
+        assert_eq!(gate.closed_for(), Duration::from_secs(20));
+        tokio::time::advance(Duration::from_secs(20)).await;
+        gate.well(gate.pass().await.expect("it asks"));
+        assert_eq!(gate.closed_for(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
