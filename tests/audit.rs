@@ -7,17 +7,17 @@ mod by_hand;
 mod clouds;
 #[path = "support/database_server.rs"]
 mod database_server;
+#[path = "audited/logs.rs"]
+mod logs;
 #[path = "support/openstack.rs"]
 mod openstack;
 mod support;
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use database_server::{DatabaseServer, Kind};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database};
-use serde_json::{Value, json};
-use support::{Bed, Findings, Layout, Options, SOURCE, TARGETS, files, skip, sums};
+use support::{Bed, Findings, Layout, Options, TARGETS, files, skip, sums};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -314,68 +314,4 @@ fn what_is_planted_on_a_server_is_found() {
             scope.spawn(move || what_is_planted_is_found_on(kind));
         }
     });
-}
-
-/// The requests that a whole bed's target `two` would have got: its copies, and after them its records.
-fn requests(bed: &Bed) -> Vec<Value> {
-    let folder = bed.target("two");
-    let names = files(&folder).into_iter().map(|path| path.strip_prefix(&folder).expect("below").display().to_string());
-    let (records, copies): (Vec<_>, Vec<_>) = names.partition(|name| name.starts_with(".backhaul/"));
-    let records: BTreeSet<String> = records.into_iter().collect();
-    copies.into_iter().chain(records).map(|name| request("PutObject", &name)).collect()
-}
-
-fn request(operation: &str, key: &str) -> Value {
-    moving(operation, key, 0)
-}
-
-fn moving(operation: &str, key: &str, bytes: u64) -> Value {
-    json!({ "operation": operation, "key": key, "bytes": bytes, "status": 200, "fault": null })
-}
-
-/// As a plant, in the log of a store.
-type InLog = (&'static str, &'static str, &'static str, fn(&mut Log));
-
-struct Log {
-    requests: Vec<Value>,
-    uploads: Vec<&'static str>,
-    deleted: Vec<&'static str>,
-}
-
-/// More than the object has in all targets.
-const MANY: u64 = 100 << 20;
-
-const IN_LOGS: [InLog; 10] = [
-    ("I8", "a source is written", SOURCE, |log| log.requests = vec![request("PutObject", PARENT)]),
-    ("I8", "a source's object is deleted", SOURCE, |log| log.requests = vec![request("DeleteObject", PARENT)]),
-    ("I5", "an object is read once more", SOURCE, |log| log.requests = vec![moving("GetObject", PARENT, MANY)]),
-    ("I5", "a part is sent once more", "two", |log| log.requests.insert(0, moving("UploadPart", PARENT, MANY))),
-    ("I15", "an object is replaced", "two", |log| log.requests.push(request("PutObject", PARENT))),
-    ("I16", "an object is deleted that nobody has stored", "two", |log| log.deleted.push("other")),
-    ("I16", "an upload is aborted that nobody has begun", "two", |log| {
-        log.requests.push(request("AbortMultipartUpload", "other"));
-    }),
-    ("I16", "an object is copied over another", "two", |log| log.requests.push(request("CopyObject", PARENT))),
-    ("I3", "a copy is recorded before it is stored", "two", |log| log.requests.reverse()),
-    ("I6", "an upload is open", "two", |log| log.uploads.push(PARENT)),
-];
-
-#[test]
-fn what_is_planted_among_requests_is_found() {
-    let bed = whole();
-    let file = bed.path().join("log.json");
-    let look = |region: &str, log: &Log| {
-        let log = json!({ "requests": log.requests, "uploads": log.uploads, "deleted": log.deleted }).to_string();
-        std::fs::write(&file, log).expect("writable");
-        bed.audit().finished().log(region, &file).twice(0).findings()
-    };
-    let whole = || Log { requests: requests(&bed), uploads: Vec::new(), deleted: Vec::new() };
-    let Some(findings) = look("two", &whole()) else { return };
-    assert_eq!(findings.violations, [""; 0]);
-    for (invariant, what, region, plant) in IN_LOGS {
-        let mut log = whole();
-        plant(&mut log);
-        let findings = look(region, &log).expect("it could look before");
-        names(&findings, invariant, what);
-    }
 }

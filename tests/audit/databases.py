@@ -12,26 +12,33 @@ BACKUPS = (
     "id, region, location, state, parent_id, source_region, source_location, bytes, sha256, verified, upload_token, "
     "record, registered_id, claim, claimed_by, changed_ms"
 )
-_COLUMNS = "event, begun_ms, at_ms, connection, id, old_state, new_state, old_claim, new_claim, old_by, new_by, lease_until_ms"
+_COLUMNS = (
+    "event, begun_ms, at_ms, connection, id, old_state, new_state, old_claim, new_claim, old_by, new_by, lease_until_ms, pid"
+)
 _TYPES = """event VARCHAR(8) NOT NULL, begun_ms BIGINT NOT NULL, at_ms BIGINT NOT NULL, connection BIGINT NOT NULL,
     id VARCHAR(36) NOT NULL, old_state VARCHAR(32), new_state VARCHAR(32), old_claim BIGINT, new_claim BIGINT, old_by VARCHAR(36),
-    new_by VARCHAR(36), lease_until_ms BIGINT"""
+    new_by VARCHAR(36), lease_until_ms BIGINT, pid BIGINT"""
 _LEASE = "(SELECT lease_until_ms FROM runners WHERE runners.id = OLD.claimed_by)"
-# Table, event, and what is written down of it. A runner counts its commits as the last thing in each transaction: so it
-# is known who has made the changes before it on the same connection. Of leases only those are written down that are taken
-# anew after they were over.
+_OF_RUNNER = "NEW.id, NULL, NULL, NULL, NULL, NULL, NULL"
+# Its name, table, event, and what is written down of it. A runner counts its commits as the last thing in each transaction: so it
+# is known who has made the changes before it on the same connection. Of leases is written down until when each is, and
+# once more which are taken anew after they were over.
 _TRIGGERS = [
-    ("backups", "INSERT", "NEW.id, NULL, NEW.state, NULL, NEW.claim, NULL, NEW.claimed_by, NULL"),
+    ("INSERT", "backups", "INSERT", "NEW.id, NULL, NEW.state, NULL, NEW.claim, NULL, NEW.claimed_by, NULL, NULL"),
     (
+        "UPDATE",
         "backups",
         "UPDATE",
-        f"NEW.id, OLD.state, NEW.state, OLD.claim, NEW.claim, OLD.claimed_by, NEW.claimed_by, {_LEASE}",
+        f"NEW.id, OLD.state, NEW.state, OLD.claim, NEW.claim, OLD.claimed_by, NEW.claimed_by, {_LEASE}, NULL",
     ),
-    ("backups", "DELETE", f"OLD.id, OLD.state, NULL, OLD.claim, NULL, OLD.claimed_by, NULL, {_LEASE}"),
-    ("commits", "UPDATE", "NEW.runner_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL"),
-    ("runners", "UPDATE", "NEW.id, NULL, NULL, NULL, NULL, NULL, NULL, OLD.lease_until_ms"),
+    ("DELETE", "backups", "DELETE", f"OLD.id, OLD.state, NULL, OLD.claim, NULL, OLD.claimed_by, NULL, {_LEASE}, NULL"),
+    ("COMMIT", "commits", "UPDATE", "NEW.runner_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL"),
+    ("JOIN", "runners", "INSERT", f"{_OF_RUNNER}, NEW.lease_until_ms, NEW.pid"),
+    ("LEASE", "runners", "UPDATE", f"{_OF_RUNNER}, NEW.lease_until_ms, NEW.pid"),
+    ("ANEW", "runners", "UPDATE", f"{_OF_RUNNER}, OLD.lease_until_ms, NEW.pid"),
 ]
-_WORDS = {"commits": "COMMIT", "runners": "ANEW"}
+# Changes of runners, and not of backups.
+OF_RUNNERS = {"JOIN", "LEASE", "ANEW"}
 
 
 class CannotLook(Exception):
@@ -64,13 +71,13 @@ class Database:
             return
         self.execute(f"CREATE TABLE {CHANGES} (number {self.number}, {_TYPES})")
         into = f"INSERT INTO {CHANGES} ({_COLUMNS})"
-        for table, event, values in _TRIGGERS:
-            noted = f"'{_WORDS.get(table, event)}', {self.begun}, {self.now}, {self.connection_id}, {values}"
-            which = f" FROM (SELECT 1 AS one) AS once WHERE {self.anew}" if table == "runners" else ""
+        for word, table, event, values in _TRIGGERS:
+            noted = f"'{word}', {self.begun}, {self.now}, {self.connection_id}, {values}"
+            which = f" FROM (SELECT 1 AS one) AS once WHERE {self.anew}" if word == "ANEW" else ""
             insert = f"{into} SELECT {noted}{which}"
-            for statement in self.trigger(f"audit_{table}_{event}".lower(), table, event, insert):
+            for statement in self.trigger(f"audit_{table}_{word}".lower(), table, event, insert):
                 self.execute(statement)
-        there = "id, NULL, state, NULL, claim, NULL, claimed_by, NULL"
+        there = "id, NULL, state, NULL, claim, NULL, claimed_by, NULL, NULL"
         self.execute(f"{into} SELECT 'INSERT', {self.begun}, {self.now}, 0, {there} FROM backups")
 
     def trigger(self, name, table, event, insert):

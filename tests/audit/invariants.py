@@ -5,6 +5,7 @@ import json
 import urllib.parse
 import uuid
 
+import databases
 import stores
 
 # The table of legal changes of state, written down once more.
@@ -43,7 +44,7 @@ def changes(findings, rows, log):
         if change["event"] == "ANEW":
             anew.setdefault(change["id"], []).append(number(change["at_ms"]))
     for change in log:
-        if change["event"] == "ANEW":
+        if change["event"] in databases.OF_RUNNERS:
             continue
         # Who makes changes says so as the last thing in the same transaction.
         if change["event"] == "COMMIT":

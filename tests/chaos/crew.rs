@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::Signal;
+use serde_json::{Value, json};
 
-use super::bed::{Bed, Object, Options, Route};
+use super::bed::{Bed, Object, Options, Route, SECRETS};
 use super::database_server::DatabaseServer;
+use super::s3;
 use super::support::Running;
 use super::witnessed::Witnessed;
 
@@ -17,6 +20,12 @@ pub(crate) const LEASE: Duration = Duration::from_secs(3);
 
 /// Runners of a plan.
 pub(crate) const SLOTS: usize = 3;
+
+/// A key of the target for each runner of a plan, by the order in which they are started, and more than are.
+static KEYS: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| {
+    let key = |number: usize| -> &'static str { format!("AKIDTARGET{number}").leak() };
+    (0..4096).map(|number| (key(number), SECRETS[1])).collect()
+});
 
 /// One plan.
 pub(crate) struct Work {
@@ -49,6 +58,7 @@ pub(crate) enum Kept {
 /// When a runner was kept from its database, in milliseconds since 1970.
 #[derive(Debug, Clone, Copy)]
 struct Away {
+    kept: Kept,
     pid: u32,
     from_ms: i64,
     until_ms: i64,
@@ -72,6 +82,8 @@ pub(crate) struct Crew {
     number: usize,
     slots: [Option<Runner>; SLOTS],
     started: usize,
+    /// Of all that were started.
+    pids: Vec<u32>,
     away: Vec<Away>,
 }
 
@@ -84,7 +96,9 @@ impl Crew {
     pub(crate) fn new(server: &DatabaseServer, work: &Work) -> Self {
         let database = Witnessed::make(server, &Self::name(work.number));
         let limits = format!("limits: {{ concurrency: 6, bandwidth: {}KiB/s }}", work.bytes_per_second >> 10);
+        let of_target = s3::Options { more_keys: KEYS.clone(), ..Options::default().target };
         let options = Options {
+            target: of_target,
             attempts: 10,
             timeout: "1m",
             limits: limits.leak(),
@@ -100,6 +114,7 @@ impl Crew {
             number: work.number,
             slots: [const { None }; SLOTS],
             started: 0,
+            pids: Vec::new(),
             away: Vec::new(),
         }
     }
@@ -137,7 +152,11 @@ impl Crew {
         let mut command = self.bed.command("run", &arguments);
         command.env("BACKHAUL_DATABASE_URL", self.database.url.replace("127.0.0.1", &self.address(slot)));
         command.stdout(said.try_clone().expect("writable")).stderr(said);
-        Runner { running: Running::start(&mut command), log, was_killed: false, kept: None }
+        // By which the target's log tells who has asked.
+        command.env("TARGET_ID", KEYS[self.started].0);
+        let running = Running::start(&mut command);
+        self.pids.push(running.pid());
+        Runner { running, log, was_killed: false, kept: None }
     }
 
     /// Whether anything is copied.
@@ -163,6 +182,9 @@ impl Crew {
         for runner in self.slots.iter_mut().flatten() {
             if let Some((Kept::Stopped, _)) = runner.kept.take_if(|(_, until)| *until <= Instant::now()) {
                 runner.running.signal(Signal::CONT);
+                let pid = runner.running.pid();
+                let away = self.away.iter_mut().rev().find(|away| away.pid == pid);
+                away.expect("it was put to sleep").until_ms = now_ms();
             }
         }
         let is_done = self.is_done();
@@ -213,12 +235,22 @@ impl Crew {
         runner.kept = Some((kept, Instant::now() + time));
         let (pid, from_ms) = (runner.running.pid(), now_ms());
         let until_ms = from_ms + i64::try_from(time.as_millis()).expect("short");
-        self.away.push(Away { pid, from_ms, until_ms });
+        self.away.push(Away { kept, pid, from_ms, until_ms });
     }
 
     /// Whether a runner was kept from its database at any time between the two.
     pub(crate) fn was_away(&self, pid: u32, from_ms: i64, until_ms: i64) -> bool {
         self.away.iter().any(|away| away.pid == pid && away.from_ms <= until_ms && from_ms <= away.until_ms)
+    }
+
+    /// Who has signed with which key, and when they were stopped, for the audit.
+    pub(crate) fn signers(&self) -> Value {
+        let signers = self.pids.iter().zip(&KEYS[1..]).map(|(pid, (key, _))| {
+            let slept = self.away.iter().filter(|away| away.pid == *pid && away.kept == Kept::Stopped);
+            let slept: Vec<_> = slept.map(|away| [away.from_ms, away.until_ms]).collect();
+            json!({ "access_key_id": key, "pid": pid, "slept": slept })
+        });
+        signers.collect()
     }
 
     /// How often something was done to its runners.

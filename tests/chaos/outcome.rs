@@ -19,6 +19,7 @@ pub(crate) fn is_right(crew: &Crew, silences: &[Silence]) -> Leases {
     runners_ended_well(crew);
     let what = "in the end";
     crew.bed.is_complete(what);
+    crew.bed.audit().crew(&crew.bed.path().join("crew.json"), &crew.signers()).holds(what);
     is_published_once(crew);
     is_recorded_once(crew);
     let open = crew.database.count("SELECT COUNT(*) FROM backups WHERE state <> 'COMPLETED' OR claimed_by IS NOT NULL");

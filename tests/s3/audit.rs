@@ -44,6 +44,11 @@ fn write_down(server: &S3Server, place: &Path) -> (PathBuf, PathBuf) {
             "key": request.key,
             "bytes": request.bytes_in.max(request.bytes_out),
             "status": request.status,
+            "at_ms": request.at_ms,
+            "ended_ms": request.ended_ms,
+            "connection": request.peer.to_string(),
+            "access_key_id": request.access_key_id,
+            "retry_after": request.retry_after,
             "fault": request.fault,
         })
     });

@@ -4,8 +4,9 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use serde_json::json;
 
-use super::bed::{Bed, Object, Options, PART, Route, honest, one, small};
+use super::bed::{Bed, MIB, Object, Options, PART, Route, honest, one, small};
 use super::for_all;
 use super::s3::{On, Operation, What};
 use super::support::wait_until;
@@ -107,6 +108,9 @@ fn a_store_that_asks_to_be_left_alone() {
             assert_eq!(output.code, Some(0), "`{text}`: {output}");
             assert_eq!(server.strikes(fault), 1);
             bed.is_complete(&text);
+            if !least.is_zero() {
+                bed.audit().must(&["I19"]).holds(&text);
+            }
             let requests = server.requests();
             let sick = requests.iter().position(|request| request.status == Some(503)).expect("one");
             let next = requests[sick + 1].at - requests[sick].at;
@@ -114,6 +118,26 @@ fn a_store_that_asks_to_be_left_alone() {
             assert!(next < Duration::from_secs(10), "`{text}`: asked again after {next:?}");
         }
     });
+}
+
+/// What a plan may move, ask for and copy at a time it may also while a store is sick now and then, and catches nothing up
+/// afterwards.
+#[test]
+fn limits_are_kept_through_an_outage() {
+    let objects = (0..60).map(|number| Object::new(&format!("{number}.bin"), 200_000)).collect();
+    let limits = "limits: { concurrency: 3, bandwidth: 2MiB/s, regions: { target: { requests_per_second: 12, bandwidth: 2MiB/s, \
+                  concurrency: 2 } } }";
+    let bed = Bed::with(Route::Between, objects, Options { attempts: 20, limits, ..Options::default() });
+    let asked = bed.target.fault(On::the(Operation::PutObject).nth(15..=16), What::slow_down("1"));
+    bed.target.fault(On::the(Operation::PutObject).nth(30..=35), What::status(500, "InternalError"));
+    bed.source.fault(On::the(Operation::GetObject).nth(40..=42), What::Stall);
+    bed.run().expect(0);
+    assert_eq!(bed.target.strikes(asked), 2);
+    let target = json!({ "bandwidth": 2 * MIB, "requests_per_second": 12, "concurrency": 2 });
+    let limits = json!({ "window_ms": 3_000, "concurrency": 3, "bandwidth": 2 * MIB, "regions": { "target": target } });
+    let audit = bed.audit().finished().limits(&bed.path().join("limits.json"), &limits);
+    audit.must(&["I19"]).holds("through an outage");
+    bed.is_complete("through an outage");
 }
 
 /// A storm of 503s: at first every copy under way meets it, then one request at a time asks whether it is over.

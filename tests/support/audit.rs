@@ -84,6 +84,34 @@ impl Audit {
         self.with("--log", name, file)
     }
 
+    fn file(mut self, option: &str, file: &Path, text: &serde_json::Value) -> Self {
+        if let Some(command) = &mut self.command {
+            std::fs::write(file, text.to_string()).expect("writable");
+            command.arg(option).arg(file);
+        }
+        self
+    }
+
+    /// And whether the requests in the logs keep limits, which are written to `file`: `bandwidth` and `concurrency` of all
+    /// stores, and for `regions` these and `requests_per_second`, over any `window_ms`.
+    pub fn limits(self, file: &Path, limits: &serde_json::Value) -> Self {
+        self.file("--limits", file, limits).must(&["I17", "I18"])
+    }
+
+    /// And whether runners begin to write while they have a lease: of each its `access_key_id`, its `pid`, and in `slept` from
+    /// when to when it was stopped.
+    pub fn crew(self, file: &Path, crew: &serde_json::Value) -> Self {
+        self.file("--crew", file, crew).must(&["I20"])
+    }
+
+    /// And whether nothing was written since `ms`, when a dry run (`I7`) or a run of a finished plan (`I9`) began.
+    pub fn quiet(mut self, invariant: &'static str, ms: u128) -> Self {
+        if let Some(command) = &mut self.command {
+            command.arg("--quiet").arg(format!("{invariant}={ms}"));
+        }
+        self.must(&[invariant])
+    }
+
     /// And whether more of an object was read or sent than there is of it, but for so many bytes.
     pub fn twice(mut self, bytes: u64) -> Self {
         if let Some(command) = &mut self.command {

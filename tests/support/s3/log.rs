@@ -1,9 +1,10 @@
 //! What was asked of the server, and what it cost.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use hyper::{HeaderMap, Method, Uri};
 
@@ -41,6 +42,14 @@ const OF_INTEREST: &[&str] = &["if-match", "if-none-match", "range", "content-md
 #[derive(Debug, Clone)]
 pub struct Request {
     pub at: Instant,
+    /// The same in milliseconds since 1970.
+    pub at_ms: u64,
+    /// When its answer had left, or was given up; none while it goes on.
+    pub ended_ms: Option<u64>,
+    /// The other end of its connection.
+    pub peer: SocketAddr,
+    /// Whose key has signed it.
+    pub access_key_id: Option<String>,
     pub method: Method,
     pub operation: Operation,
     pub bucket: String,
@@ -57,12 +66,27 @@ pub struct Request {
     pub bytes_out: u64,
     /// None if there was no answer.
     pub status: Option<u16>,
+    /// As the answer had it.
+    pub retry_after: Option<String>,
     /// The fault that struck it.
     pub fault: Option<String>,
 }
 
+/// In milliseconds since 1970.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    u64::try_from(since.as_millis()).expect("before the year 292 million")
+}
+
+/// Whose key has signed: a credential begins with it.
+fn access_key_id(query: &BTreeMap<String, String>, headers: &HeaderMap) -> Option<String> {
+    let header = || headers.get(hyper::header::AUTHORIZATION)?.to_str().ok()?.split_once("Credential=").map(|it| it.1);
+    let credential = query.get("X-Amz-Credential").map(String::as_str).or_else(header)?;
+    credential.split('/').next().map(str::to_owned)
+}
+
 impl Request {
-    pub fn new(method: &Method, uri: &Uri, headers: &HeaderMap) -> Self {
+    pub fn new(peer: SocketAddr, method: &Method, uri: &Uri, headers: &HeaderMap) -> Self {
         let query: BTreeMap<String, String> = uri
             .query()
             .unwrap_or_default()
@@ -82,6 +106,7 @@ impl Request {
         } else {
             Signature::None
         };
+        let access_key_id = access_key_id(&query, headers);
         let wanted = |name: &str| {
             OF_INTEREST.contains(&name) || name.starts_with("x-amz-checksum-") || name.starts_with("x-amz-meta-")
         };
@@ -92,6 +117,10 @@ impl Request {
             .collect();
         Self {
             at: Instant::now(),
+            at_ms: now_ms(),
+            ended_ms: None,
+            peer,
+            access_key_id,
             method: method.clone(),
             operation,
             bucket: decoded(bucket),
@@ -104,6 +133,7 @@ impl Request {
             bytes_in: 0,
             bytes_out: 0,
             status: None,
+            retry_after: None,
             fault: None,
         }
     }
@@ -157,6 +187,9 @@ pub struct Entry {
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     status: AtomicU16,
+    /// 0 while it goes on.
+    ended_ms: AtomicU64,
+    retry_after: Mutex<Option<String>>,
     fault: Mutex<Option<String>>,
 }
 
@@ -173,7 +206,9 @@ impl Entry {
         self.bytes_out.fetch_add(bytes as u64, Ordering::SeqCst);
     }
 
-    pub fn answered(&self, status: u16) {
+    pub fn answered(&self, status: u16, headers: &HeaderMap) {
+        let retry_after = headers.get(hyper::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+        *self.retry_after.lock().expect("whole") = retry_after.map(str::to_owned);
         self.status.store(status, Ordering::SeqCst);
     }
 
@@ -186,6 +221,8 @@ impl Entry {
             bytes_in: self.bytes_in.load(Ordering::SeqCst),
             bytes_out: self.bytes_out.load(Ordering::SeqCst),
             status: Some(self.status.load(Ordering::SeqCst)).filter(|status| *status > 0),
+            ended_ms: Some(self.ended_ms.load(Ordering::SeqCst)).filter(|ended_ms| *ended_ms > 0),
+            retry_after: self.retry_after.lock().expect("whole").clone(),
             fault: self.fault.lock().expect("whole").clone(),
             ..self.request.clone()
         }
@@ -208,9 +245,15 @@ pub struct Log {
 
 impl Log {
     pub fn begin(&self, request: Request) -> Arc<Entry> {
-        let (bytes_in, bytes_out) = (AtomicU64::new(0), AtomicU64::new(0));
-        let entry = Entry { request, bytes_in, bytes_out, status: AtomicU16::new(0), fault: Mutex::new(None) };
-        let entry = Arc::new(entry);
+        let entry = Arc::new(Entry {
+            request,
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+            status: AtomicU16::new(0),
+            ended_ms: AtomicU64::new(0),
+            retry_after: Mutex::default(),
+            fault: Mutex::default(),
+        });
         self.entries.lock().expect("whole").push(Arc::clone(&entry));
         entry
     }
@@ -242,18 +285,19 @@ impl Log {
     }
 
     /// Counts a request as going on until what is returned is dropped.
-    pub fn enter(self: &Arc<Self>) -> GoingOn {
+    pub fn enter(self: &Arc<Self>, entry: &Arc<Entry>) -> GoingOn {
         let mut going_on = self.going_on.lock().expect("whole");
         going_on.0 += 1;
         going_on.1 = going_on.1.max(going_on.0);
-        GoingOn(Arc::clone(self))
+        GoingOn(Arc::clone(self), Arc::clone(entry))
     }
 }
 
-pub struct GoingOn(Arc<Log>);
+pub struct GoingOn(Arc<Log>, Arc<Entry>);
 
 impl Drop for GoingOn {
     fn drop(&mut self) {
         self.0.going_on.lock().expect("whole").0 -= 1;
+        self.1.ended_ms.store(now_ms(), Ordering::SeqCst);
     }
 }

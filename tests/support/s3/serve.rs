@@ -67,9 +67,9 @@ pub fn listen(
         send.send(listener.local_addr().expect("an address")).expect("somebody waits for it");
         let mut connections = JoinSet::new();
         loop {
-            let Ok((stream, _)) = listener.accept().await else { continue };
+            let Ok((stream, peer)) = listener.accept().await else { continue };
             stream.set_nodelay(true).expect("a socket");
-            let connection = Connection { wire: Arc::clone(&wire), reset: Arc::default() };
+            let connection = Connection { wire: Arc::clone(&wire), peer, reset: Arc::default() };
             let socket = Socket { stream, reset: Arc::clone(&connection.reset) };
             let tls = tls.clone();
             connections.spawn(async move {

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -35,6 +36,7 @@ pub struct Wire {
 #[derive(Clone)]
 pub struct Connection {
     pub wire: Arc<Wire>,
+    pub peer: SocketAddr,
     /// The socket is reset when it is dropped.
     pub reset: Arc<AtomicBool>,
 }
@@ -129,10 +131,10 @@ async fn packed(answer: Response<s3s::Body>) -> io::Result<Response<s3s::Body>> 
 impl Connection {
     pub async fn answer(self, request: Request<Incoming>) -> Answer {
         let wire = &self.wire;
-        let asked = Asked::new(request.method(), request.uri(), request.headers());
+        let asked = Asked::new(self.peer, request.method(), request.uri(), request.headers());
         let fault = wire.faults.strike(&asked);
         let entry = wire.log.begin(asked);
-        let going_on = wire.log.enter();
+        let going_on = wire.log.enter(&entry);
         if let Some(fault) = &fault {
             entry.struck_by(format!("{fault:?}"));
         }
@@ -175,7 +177,7 @@ impl Connection {
         if self.reset.load(Ordering::SeqCst) || matches!(fault, Some(What::SwallowReply)) {
             return cut();
         }
-        entry.answered(answer.status().as_u16());
+        entry.answered(answer.status().as_u16(), answer.headers());
         Ok(self.shaped(answer, &entry, going_on, fault))
     }
 
