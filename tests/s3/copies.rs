@@ -1,5 +1,7 @@
 //! Copies when nothing goes wrong.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use super::bed::{BUCKET, Bed, Options, Route, large, small, transfers};
 use super::s3::Operation;
 
@@ -43,13 +45,28 @@ fn a_small_object_is_one_request_to_each_store() {
     for request in bed.source.requests().into_iter().chain(bed.target.requests()) {
         assert_eq!(request.header("accept-encoding"), None, "nobody may compress what is hashed: {request:?}");
     }
-    bed.source.clear_log();
-    bed.target.clear_log();
+    let asked = || [&bed.source, &bed.target].map(|server| server.requests().len());
+    let (before, since) = (asked(), now_ms());
     bed.run().expect(0);
-    assert!(
-        bed.source.requests().is_empty() && bed.target.requests().is_empty(),
-        "a run with nothing to do asks nobody"
-    );
+    assert_eq!(asked(), before, "a run with nothing to do asks nobody");
+    bed.audit().watched().finished().quiet("I9", since).holds("a plan that is finished");
+}
+
+/// It asks for all that it tells, and writes to no store and no row.
+#[test]
+fn a_dry_run_changes_nothing() {
+    let bed = Bed::new(small());
+    for what in ["before the first run", "after it"] {
+        let since = now_ms();
+        bed.call("plan", &[]).expect(0);
+        bed.audit().quiet("I7", since).holds(what);
+        bed.run().expect(0);
+    }
+    assert!(!bed.source.requests().is_empty(), "it asks");
+}
+
+fn now_ms() -> u128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis()
 }
 
 #[test]
