@@ -121,7 +121,7 @@ impl Gate {
             (_, Some(asked_at)) if asked_at + LONGEST > now => {
                 let patience = (came + PATIENCE).saturating_duration_since(now);
                 // What does not answer soon is most likely not well.
-                let others_turn = PATIENCE + (asked_at + LONGEST - now);
+                let others_turn = (asked_at + LONGEST - now).max(PATIENCE + Duration::from_millis(1));
                 Err(if patience.is_zero() { others_turn } else { patience })
             }
             _ => {
