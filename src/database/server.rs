@@ -219,7 +219,8 @@ async fn limit_idling(connection: &impl ConnectionTrait, limit: Option<Duration>
     connection.execute_unprepared(&set).await.map(drop)
 }
 
-/// The names of all tables in the database; of `PostgreSQL` in the schema that new ones would come into.
+/// The names of all tables in the database; of `PostgreSQL` in the schema that new ones would come into. Views are none:
+/// extensions leave some in databases that are empty, `pg_stat_statements` for one.
 pub(super) fn tables(backend: DbBackend) -> SelectStatement {
     let mut question = Query::select();
     match backend {
@@ -227,11 +228,13 @@ pub(super) fn tables(backend: DbBackend) -> SelectStatement {
         DbBackend::Postgres => question
             .expr(Expr::col("table_name").cast_as("TEXT"))
             .from(("information_schema", "tables"))
-            .and_where(Expr::col("table_schema").eq(Expr::cust("current_schema()"))),
+            .and_where(Expr::col("table_schema").eq(Expr::cust("current_schema()")))
+            .and_where(Expr::col("table_type").ne("VIEW")),
         _ => question
             .expr(Expr::col("table_name").cast_as("CHAR"))
             .from(("information_schema", "tables"))
-            .and_where(Expr::col("table_schema").eq(Expr::cust("DATABASE()"))),
+            .and_where(Expr::col("table_schema").eq(Expr::cust("DATABASE()")))
+            .and_where(Expr::col("table_type").ne("VIEW")),
     };
     question
 }

@@ -19,7 +19,7 @@ const SMALL: u64 = 24;
 
 /// Requests that wait for a store that is gone hold a place for a second, four times. If each copy did that in every
 /// attempt, the others would wait for minutes.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(45);
 
 /// A run whose target is gone, and that works for a folder too.
 struct Parted<'network> {

@@ -120,6 +120,7 @@ const CASES: &[(&str, Case)] = &[
     ("two_that_start_at_once_make_the_tables_once", |on| Box::pin(two_that_start_at_once_make_the_tables_once(on))),
     ("reading_makes_nothing", |on| Box::pin(reading_makes_nothing(on))),
     ("tables_of_others_are_left_alone", |on| Box::pin(tables_of_others_are_left_alone(on))),
+    ("a_database_with_views_alone_is_empty", |on| Box::pin(a_database_with_views_alone_is_empty(on))),
     ("a_lease_that_is_over_lets_others_in", |on| Box::pin(a_lease_that_is_over_lets_others_in(on))),
     ("runs_of_one_plan_join_and_nobody_else", |on| Box::pin(runs_of_one_plan_join_and_nobody_else(on))),
     ("a_lease_is_regained_when_it_is_asked_for", |on| Box::pin(a_lease_is_regained_when_it_is_asked_for(on))),
@@ -179,6 +180,13 @@ async fn tables_of_others_are_left_alone(on: Place) {
     for error in [writing, reading] {
         assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
     }
+}
+
+async fn a_database_with_views_alone_is_empty(on: Place) {
+    let url = server_of(on).new_database().await;
+    let other = super::Connector::new(url.place().clone(), "other".into()).writing().await.expect("a connection");
+    other.execute_unprepared("CREATE VIEW seen AS SELECT 1 AS one").await.expect("made");
+    Database::open_writing(&url, &holder(), Terms::DEFAULT, false).await.expect("it has no tables").close().await;
 }
 
 async fn a_lease_that_is_over_lets_others_in(on: Place) {
