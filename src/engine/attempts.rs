@@ -23,12 +23,14 @@ impl Engine {
         Ok(())
     }
 
-    /// The pause before the attempt after number `attempt`, in milliseconds; none when there is no further one.
-    pub(super) fn next_attempt_in(&self, attempt: u16, cause: Cause) -> Option<u64> {
+    /// The pause before the attempt after number `attempt`, in milliseconds, not before the stores of all these `regions`
+    /// may be asked again; none when there is no further one.
+    pub(super) fn next_attempt_in(&self, attempt: u16, cause: Cause, regions: &[usize]) -> Option<u64> {
         if !cause.is_transient() || attempt >= self.retry.attempts || self.stop.draining().is_cancelled() {
             return None;
         }
-        let delay = retry::delay(attempt, self.retry.max_delay, fastrand::f64());
+        let closed = regions.iter().map(|region| self.limits.throttles[*region].closed_for()).max().unwrap_or_default();
+        let delay = retry::delay(attempt, self.retry.max_delay, fastrand::f64()).max(closed);
         Some(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX))
     }
 

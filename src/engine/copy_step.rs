@@ -344,12 +344,9 @@ impl Step {
         self.failed(claim, Failure { cause: Cause::TargetError, ..failure }).await
     }
 
-    /// The pause before the next attempt, in milliseconds; not before both stores may be asked again.
+    /// The pause before the next attempt, in milliseconds.
     fn next_attempt_in(&self, cause: Cause) -> Option<u64> {
-        let delay_ms = self.engine.next_attempt_in(self.attempt, cause)?;
-        let closed = [self.source, self.target].map(|region| self.engine.limits.throttles[region].closed_for());
-        let closed_ms = closed.into_iter().max().unwrap_or_default().as_millis();
-        Some(delay_ms.max(u64::try_from(closed_ms).unwrap_or(u64::MAX)))
+        self.engine.next_attempt_in(self.attempt, cause, &[self.source, self.target])
     }
 
     /// A failure before the row was claimed: nothing of it was changed.

@@ -21,12 +21,13 @@ struct Entry {
     ready: Ready,
     attempt: u16,
     row: Row,
+    target: usize,
     claim: Option<Claim>,
 }
 
 pub(super) async fn run(engine: Arc<Engine>, ledgers: Ledgers, target: usize, batch: Vec<(Ready, u16, Row)>) -> Ended {
     let mut entries: Vec<Entry> =
-        batch.into_iter().map(|(ready, attempt, row)| Entry { ready, attempt, row, claim: None }).collect();
+        batch.into_iter().map(|(ready, attempt, row)| Entry { ready, attempt, row, target, claim: None }).collect();
     let registry = match Registry::of_target(&engine.regions, target, Access::Write).await {
         Ok(registry) => registry,
         Err(failure) => return failed(&engine, entries, &failure).await,
@@ -204,7 +205,7 @@ async fn failed(engine: &Engine, entries: Vec<Entry>, failure: &Failure) -> Ende
 }
 
 async fn failed_one(engine: &Engine, entry: Entry, failure: &Failure) -> Result<StepEnd, DatabaseError> {
-    let delay = engine.next_attempt_in(entry.attempt, failure.cause);
+    let delay = engine.next_attempt_in(entry.attempt, failure.cause, &[entry.target]);
     if let (Some(_), Some(claim)) = (delay, entry.claim) {
         engine.database.attempt_failed(claim, State::Saving, u32::from(entry.attempt), failure).await?;
     }
