@@ -19,6 +19,9 @@ const BACKUPS: &[&str] = &["a-full", "a-inc1", "a-inc2", "slo-empty-end"];
 const PASSED: [&str; 7] =
     ["copy/", "engine/", "store/swift/", "catalog/trove/", "database/writer.rs", "commands/gc.rs", "fault.rs"];
 
+/// Of stores that give an upload a name, which Swift does not: tests/s3 passes it.
+const OF_NAMED_UPLOADS: &str = "before-upload-row";
+
 /// In the order in which a copy passes them first, so that one bed dies at each: what died at one comes to the next.
 const IN_A_ROW: [&str; 19] = [
     "before-claim",
@@ -119,7 +122,7 @@ fn every_point_is_survived() {
     gives_up(&ground, &undisturbed, &mut died);
     bed.is_counted();
     registers_by_the_api(&ground, &mut died);
-    for point in points_in_sources() {
+    for point in points_in_sources().into_iter().filter(|point| point != OF_NAMED_UPLOADS) {
         assert!(died.contains(&point), "nothing was killed at the point `{point}`: give it a scenario");
     }
 }
