@@ -117,13 +117,16 @@ class Cloud:
         return name is not None and any(name.startswith(f"{container}/") for container in self.containers)
 
     def requests(self):
-        """What Swift was asked from outside since then, in the order in which it was done. Requests of its own name a
-        source."""
+        """What Swift was asked from outside about these accounts since then, in the order in which it was done. Requests of
+        its own name a source."""
+        accounts = {container.partition("/")[0] for container in self.containers}
         with open(self.region["requests"], "rb") as file:
             file.seek(self.at)
             lines = file.read().decode().split("\n")[:-1]
         found = []
         for line in lines:
+            if not any(account in line for account in accounts):
+                continue  # most are of other beds
             method, url, status, _, _, source, agent, began, ended = line.split(" ")
             if source == "-":
                 status = int(status) if status.isdigit() else 0

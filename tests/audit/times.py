@@ -13,6 +13,8 @@ SLICE = 256 * 1024
 HANGS_UP_MS = 500
 # What is left of a time to wait that is honoured.
 HONOURED = 0.9
+# Who waits for a connection while another's request is answered has asked already, and gets it with the answer's end.
+HANDED_ON_MS = 50
 GRACE_MS = 1_000
 
 
@@ -107,7 +109,7 @@ def patience(findings, name, log):
     told = {}
     for request in sorted(log["requests"], key=lambda request: request["at_ms"]):
         connection = request["connection"]
-        if connection in told:
+        if connection in told and request["at_ms"] > told[connection][0] + HANDED_ON_MS:
             answered, wait = told.pop(connection)
             early = answered + wait * HONOURED - request["at_ms"]
             asked = f"{request['operation']} of {request['key']}"

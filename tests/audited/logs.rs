@@ -160,7 +160,8 @@ fn what_is_planted_among_requests_is_found() {
         let audit = audit.quiet("I9", quiet_since).quiet("I7", dry_since);
         audit.limits(&limits_file, &limits).crew(&crew_file, &crew).findings()
     };
-    // What is right beside what is wrong: who waits, comes a little early, or wakes and ends what it was doing.
+    // What is right beside what is wrong: who waits, comes a little early, had asked before, or wakes and
+    // ends what it was doing.
     let mut right = Log::whole(&bed, begun_ms);
     right.is_told_to_wait("5", 4_600);
     right.is_told_to_wait("soon", 1);
@@ -168,6 +169,7 @@ fn what_is_planted_among_requests_is_found() {
     right.asks_at(begun_ms + LEASE_MS + 900, "UploadPart", "a/inc1.xbstream.gz", 0);
     right.asks_at(begun_ms + 5 * LEASE_MS, "HeadObject", PARENT, 0);
     right.asks_at(begun_ms + 2 * LEASE_MS + 1_500, "UploadPart", "a/inc1.xbstream.gz", 0);
+    right.is_told_to_wait("5", 2);
     let Some(findings) = look("two", &right) else { return };
     assert_eq!(findings.violations, [""; 0]);
     assert!(["I17", "I18", "I19", "I20", "I7", "I9"].iter().all(|invariant| findings.checked.contains_key(*invariant)));

@@ -31,7 +31,7 @@ impl State {
         assert_eq!(parts, 0, "rows of parts are left");
         let (mut files, mut records) = (BTreeMap::new(), BTreeMap::new());
         for target in TARGETS {
-            files.extend(digests(bed, target));
+            files.extend(objects(bed, target).map(|(name, path)| (Path::new(target).join(name), digest(&path))));
             for (object, record) in record_lines(&bed.target(target)) {
                 let row = rows.iter().find(|row| row.id == record.id).expect("a record without a row");
                 assert_eq!(row.record.as_ref(), Some(&object), "`{}`: the row names another record object", row.name);
@@ -74,12 +74,10 @@ fn without_chance(row: Row) -> Row {
 #[track_caller]
 pub fn is_true(bed: &Bed, what: &str) -> Vec<(String, String)> {
     for target in TARGETS {
-        for (path, found) in digests(bed, target) {
-            let name = path.strip_prefix(target).expect("in the target");
-            if !is_temporary(name) {
-                let source = digest(&bed.layout.source().join(name));
-                assert_eq!(found, source, "{what}: {} is not what its source is", path.display());
-            }
+        // Who is at work takes a temporary away while it is looked at.
+        for (name, path) in objects(bed, target).filter(|(name, _)| !is_temporary(name)) {
+            let source = digest(&bed.layout.source().join(&name));
+            assert_eq!(digest(&path), source, "{what}: {} in {target} is not what its source is", name.display());
         }
     }
     completed_is_true(bed, what)
@@ -185,13 +183,12 @@ fn is_temporary(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".backhaul-"))
 }
 
-fn digests(bed: &Bed, target: &str) -> Vec<(PathBuf, Sha256Digest)> {
-    let files = files(&bed.target(target)).into_iter();
-    files
-        .map(|path| (path.strip_prefix(bed.path()).expect("in the bed").to_owned(), path))
-        .filter(|(name, _)| !name.starts_with(Path::new(target).join(RECORDS_FOLDER)))
-        .map(|(name, path)| (name, digest(&path)))
-        .collect()
+/// What lies in a target besides records: names, and where they are.
+fn objects(bed: &Bed, target: &str) -> impl Iterator<Item = (PathBuf, PathBuf)> {
+    let folder = bed.target(target);
+    let files = files(&folder).into_iter();
+    let named = files.map(move |path| (path.strip_prefix(&folder).expect("in the target").to_owned(), path));
+    named.filter(|(name, _)| !name.starts_with(RECORDS_FOLDER))
 }
 
 /// The SHA-256 of a file.
