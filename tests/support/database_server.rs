@@ -256,11 +256,21 @@ impl DatabaseServer {
         let process = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn().expect("it starts");
         self.process = Some(process);
         let began = Instant::now();
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        while !self.lets_in() {
             let ended = self.process.as_mut().and_then(|process| process.try_wait().expect("a child"));
             assert!(ended.is_none() && began.elapsed() < START, "it does not start: {}", self.log());
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// `PostgreSQL` listens before that, while it looks what a sudden end has left.
+    fn lets_in(&self) -> bool {
+        if self.kind == Kind::MariaDb {
+            return TcpStream::connect(("127.0.0.1", self.port)).is_ok();
+        }
+        let mut asks = Command::new(self.program.with_file_name("pg_isready"));
+        asks.args(["--quiet", "--host=127.0.0.1", &format!("--port={}", self.port)]);
+        asks.status().expect("it is beside the server").success()
     }
 
     fn make(&self) {
