@@ -105,7 +105,8 @@ def copies_at_once(findings, what, logs, most):
 
 
 def patience(findings, name, log):
-    """I19: who was told to come back later does. On the same connection nothing that comes later was under way then."""
+    """I19: who was told to come back later does. On the same connection nothing that comes later was under way then, but
+    for what had waited for it."""
     told = {}
     for request in sorted(log["requests"], key=lambda request: request["at_ms"]):
         connection = request["connection"]
